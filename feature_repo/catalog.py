@@ -1,0 +1,353 @@
+"""The catalog: what is known of contents, users and media, and which vectors, indexes and releases exist.
+
+Every public method is one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from feature_repo import catalog_schema as schema
+from feature_repo.contracts import Content, EmbeddingSpec, Modality, User
+from feature_repo.errors import NotFoundError
+from feature_repo.files import digest_file
+
+T = TypeVar("T")
+_CHUNK = 500  # rows a statement: SQLite binds at most 32,766 variables
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerRow:
+    """One content's state under one embedding: a partition where its vector lies, or the reason it has none."""
+
+    content_id: str
+    fingerprint: str
+    partition: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MediaRow:
+    """A medium of a content as last looked at; `digest` is None where there is no readable file."""
+
+    path: Path
+    digest: str | None
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogItem:
+    """A content with when its row last changed and the state of its media."""
+
+    content: Content
+    updated_at: datetime
+    media: Mapping[Modality, MediaRow]
+
+
+@dataclass(frozen=True, slots=True)
+class IndexVersion:
+    """One published FAISS index."""
+
+    embedding: str
+    version: str
+    kind: str
+    count: int
+    recall: float
+    created_at: datetime
+
+
+@dataclass(slots=True)
+class UpsertCounts:
+    """What a batch of contents changed."""
+
+    added: int = 0
+    changed: int = 0
+    same: int = 0
+
+
+class Catalog:
+    """Opened by URL; safe to share between threads, and between processes each with its own."""
+
+    def __init__(self, url: str) -> None:
+        self._engine = schema.open_engine(url)
+
+    def close(self) -> None:
+        """Release the connections."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Catalog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- contents, media and users
+
+    def upsert_contents(self, batch: Sequence[Content], dataset: str) -> UpsertCounts:
+        """Add or replace contents; an unchanged one keeps its `updated_at`, so nothing after it is redone."""
+        counts = UpsertCounts()
+        now = datetime.now(UTC)
+        with self._engine.begin() as connection:
+            known = self._by_key(connection, schema.contents.c.row_digest, [c.content_id for c in batch])
+            fresh = []
+            for content in batch:
+                before = known.get(content.content_id)
+                if before == content.row_digest:
+                    counts.same += 1
+                    continue
+                counts.changed += before is not None
+                counts.added += before is None
+                fresh.append(content)
+            self._upsert(connection, schema.contents, [_content_row(c, dataset, now) for c in fresh])
+            self._replace_media_paths(connection, fresh, now)
+        self.refresh_media([c.content_id for c in batch])
+        return counts
+
+    def upsert_users(self, batch: Sequence[User]) -> None:
+        """Add or replace users."""
+        with self._engine.begin() as connection:
+            self._upsert(
+                connection, schema.users, [{"user_id": u.user_id, "attributes": dict(u.attributes)} for u in batch]
+            )
+
+    def users(self) -> Iterator[User]:
+        """All users by id."""
+        with self._engine.connect() as connection:
+            for row in connection.execute(sa.select(schema.users).order_by(schema.users.c.user_id)):
+                yield User(row.user_id, row.attributes)
+
+    def count_contents(self) -> int:
+        """How many contents there are."""
+        with self._engine.connect() as connection:
+            return connection.scalar(sa.select(sa.func.count()).select_from(schema.contents)) or 0
+
+    def count_users(self) -> int:
+        """How many users there are."""
+        with self._engine.connect() as connection:
+            return connection.scalar(sa.select(sa.func.count()).select_from(schema.users)) or 0
+
+    def items(self, page: int = 2000) -> Iterator[CatalogItem]:
+        """All contents by id, a page in memory at a time."""
+        last = ""
+        while True:
+            table = schema.contents
+            query = sa.select(table).where(table.c.content_id > last).order_by(table.c.content_id).limit(page)
+            with self._engine.connect() as connection:
+                rows = connection.execute(query).all()
+                media = self._media_of(connection, [r.content_id for r in rows])
+            for row in rows:
+                yield _item(row, media.get(row.content_id, {}))
+            if len(rows) < page:
+                return
+            last = rows[-1].content_id
+
+    def get(self, content_ids: Sequence[str]) -> dict[str, CatalogItem]:
+        """The named contents; an unknown id is absent."""
+        found: dict[str, CatalogItem] = {}
+        with self._engine.connect() as connection:
+            for chunk in _chunks(content_ids):
+                rows = connection.execute(sa.select(schema.contents).where(schema.contents.c.content_id.in_(chunk)))
+                media = self._media_of(connection, chunk)
+                found |= {row.content_id: _item(row, media.get(row.content_id, {})) for row in rows}
+        return found
+
+    def titles(self, content_ids: Sequence[str]) -> dict[str, str]:
+        """Title by id; an unknown id is absent."""
+        with self._engine.connect() as connection:
+            return dict(self._by_key(connection, schema.contents.c.title, content_ids))
+
+    def refresh_media(self, content_ids: Sequence[str] | None = None) -> int:
+        """Look at the media files again (size and time first, bytes where those changed); how many differ now."""
+        changed: list[dict[str, Any]] = []
+        now = datetime.now(UTC)
+        with self._engine.begin() as connection:
+            query = sa.select(schema.media)
+            chunks: Iterable[Any] = [query]
+            if content_ids is not None:
+                chunks = [query.where(schema.media.c.content_id.in_(c)) for c in _chunks(content_ids)]
+            for chunk in chunks:
+                for row in connection.execute(chunk):
+                    seen = _look(Path(row.path), row.size, row.mtime_ns, row.digest)
+                    if seen != (row.size, row.mtime_ns, row.digest):
+                        moved = seen[2] != row.digest
+                        changed.append(
+                            dict(row._mapping)
+                            | dict(zip(("size", "mtime_ns", "digest"), seen, strict=True))
+                            | {"updated_at": now if moved else row.updated_at, "moved": moved}
+                        )
+            count = sum(bool(row.pop("moved")) for row in changed)
+            self._upsert(connection, schema.media, changed)
+        return count
+
+    # -- embeddings
+
+    def register_embedding(self, spec: EmbeddingSpec) -> None:
+        """Make `spec` the one in use under its name; feature views are defined from these rows."""
+        row = {"name": spec.name, "spec_digest": spec.digest, "modality": spec.modality.value, "dim": spec.dim}
+        with self._engine.begin() as connection:
+            self._upsert(connection, schema.embeddings, [row])
+
+    def embeddings(self) -> dict[str, sa.Row[Any]]:
+        """Registered embeddings by name; rows have `name`, `spec_digest`, `modality` and `dim`."""
+        with self._engine.connect() as connection:
+            query = sa.select(schema.embeddings).order_by(schema.embeddings.c.name)
+            return {row.name: row for row in connection.execute(query)}
+
+    def ledger(self, embedding: str, spec_digest: str) -> dict[str, LedgerRow]:
+        """Every content that was tried under this spec, by id."""
+        table = schema.ledger
+        query = sa.select(table.c.content_id, table.c.fingerprint, table.c.partition, table.c.reason)
+        where = query.where(table.c.embedding == embedding, table.c.spec_digest == spec_digest)
+        with self._engine.connect() as connection:
+            return {row.content_id: LedgerRow(*row) for row in connection.execute(where)}
+
+    def record(self, embedding: str, spec_digest: str, rows: Sequence[LedgerRow]) -> None:
+        """Write the outcome of one partition."""
+        key = {"embedding": embedding, "spec_digest": spec_digest}
+        with self._engine.begin() as connection:
+            self._upsert(
+                connection,
+                schema.ledger,
+                [
+                    key
+                    | {"content_id": r.content_id, "fingerprint": r.fingerprint}
+                    | {"partition": r.partition, "reason": r.reason}
+                    for r in rows
+                ],
+            )
+
+    # -- indexes and releases
+
+    def record_index(self, row: IndexVersion) -> None:
+        """Remember a published index."""
+        with self._engine.begin() as connection:
+            self._upsert(connection, schema.index_versions, [{s: getattr(row, s) for s in IndexVersion.__slots__}])
+
+    def index_versions(self, embedding: str) -> list[IndexVersion]:
+        """Published indexes of an embedding, oldest first."""
+        table = schema.index_versions
+        query = sa.select(table).where(table.c.embedding == embedding).order_by(table.c.created_at, table.c.version)
+        with self._engine.connect() as connection:
+            return [IndexVersion(*row) for row in connection.execute(query)]
+
+    def record_release(self, version: str, manifest: Mapping[str, Any]) -> None:
+        """Remember a release."""
+        row = {"version": version, "manifest": dict(manifest), "created_at": datetime.now(UTC)}
+        with self._engine.begin() as connection:
+            self._upsert(connection, schema.releases, [row])
+
+    def releases(self) -> list[tuple[str, datetime]]:
+        """Version and time of each release, oldest first."""
+        table = schema.releases
+        query = sa.select(table.c.version, table.c.created_at).order_by(table.c.created_at, table.c.version)
+        with self._engine.connect() as connection:
+            return [(row.version, row.created_at) for row in connection.execute(query)]
+
+    def release_manifest(self, version: str) -> dict[str, Any]:
+        """The manifest of a release. Raises NotFoundError."""
+        table = schema.releases
+        with self._engine.connect() as connection:
+            manifest = connection.scalar(sa.select(table.c.manifest).where(table.c.version == version))
+        if manifest is None:
+            raise NotFoundError(f"no release {version!r}; `larder status` lists them")
+        return dict(manifest)
+
+    # -- helpers
+
+    def _upsert(self, connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        dialect = postgresql if self._engine.dialect.name == "postgresql" else sqlite
+        keys = [c.name for c in table.primary_key.columns]
+        for chunk in _chunks(rows):
+            insert = dialect.insert(table).values(list(chunk))
+            rest = {c.name: insert.excluded[c.name] for c in table.columns if c.name not in keys}
+            connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=rest))
+
+    def _by_key(
+        self, connection: sa.Connection, column: sa.ColumnElement[Any], content_ids: Sequence[str]
+    ) -> dict[str, Any]:
+        key = schema.contents.c.content_id
+        pairs: dict[str, Any] = {}
+        for chunk in _chunks(content_ids):
+            pairs |= {row[0]: row[1] for row in connection.execute(sa.select(key, column).where(key.in_(chunk)))}
+        return pairs
+
+    def _media_of(self, connection: sa.Connection, content_ids: Sequence[str]) -> dict[str, dict[Modality, MediaRow]]:
+        found: dict[str, dict[Modality, MediaRow]] = {}
+        for chunk in _chunks(content_ids):
+            for row in connection.execute(sa.select(schema.media).where(schema.media.c.content_id.in_(chunk))):
+                entry = MediaRow(Path(row.path), row.digest, row.updated_at)
+                found.setdefault(row.content_id, {})[Modality(row.modality)] = entry
+        return found
+
+    def _replace_media_paths(self, connection: sa.Connection, batch: Sequence[Content], now: datetime) -> None:
+        table = schema.media
+        known = self._media_of(connection, [c.content_id for c in batch])
+        moved, gone = [], []
+        for content in batch:
+            before = known.get(content.content_id, {})
+            gone += [(content.content_id, m.value) for m in before if m not in content.media]
+            moved += [
+                {"content_id": content.content_id, "modality": m.value, "path": str(path), "updated_at": now}
+                | {"size": None, "mtime_ns": None, "digest": None}
+                for m, path in content.media.items()
+                if m not in before or before[m].path != path
+            ]
+        for chunk in _chunks(gone):
+            connection.execute(sa.delete(table).where(sa.tuple_(table.c.content_id, table.c.modality).in_(chunk)))
+        self._upsert(connection, table, moved)
+
+
+def _chunks(rows: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(rows), _CHUNK):
+        yield rows[start : start + _CHUNK]
+
+
+def _look(
+    path: Path, size: int | None, mtime_ns: int | None, known: str | None
+) -> tuple[int | None, int | None, str | None]:
+    """Size, time and digest of a file; the known digest where size and time are as before, None where unreadable."""
+    try:
+        stat = path.stat()
+        if (stat.st_size, stat.st_mtime_ns) == (size, mtime_ns) and known is not None:
+            return size, mtime_ns, known
+        return stat.st_size, stat.st_mtime_ns, digest_file(path)
+    except OSError:
+        return None, None, None
+
+
+def _content_row(content: Content, dataset: str, now: datetime) -> dict[str, Any]:
+    return {
+        "content_id": content.content_id,
+        "dataset": dataset,
+        "title": content.title,
+        "description": content.description,
+        "creator_id": content.creator_id,
+        "published_at": content.published_at,
+        "tags": list(content.tags),
+        "attributes": dict(content.attributes),
+        "counters": dict(content.counters),
+        "row_digest": content.row_digest,
+        "updated_at": now,
+    }
+
+
+def _item(row: sa.Row[Any], media: Mapping[Modality, MediaRow]) -> CatalogItem:
+    content = Content(
+        content_id=row.content_id,
+        title=row.title,
+        description=row.description,
+        creator_id=row.creator_id,
+        published_at=row.published_at,
+        tags=tuple(row.tags),
+        attributes=row.attributes,
+        counters=row.counters,
+        media={m: r.path for m, r in media.items()},
+    )
+    return CatalogItem(content, row.updated_at, media)

@@ -1,0 +1,83 @@
+"""Features as columns: what the store answers and what predictors read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from feature_repo.errors import StateError
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Named columns over the same n rows.
+
+    A number column is (n,) float64 with NaN where absent, a vector column (n, dim) float32 with NaN rows
+    where absent, any other column (n,) object with None where absent. `present[name]` is (n,) bool.
+    """
+
+    rows: int
+    values: dict[str, npt.NDArray[Any]]
+    present: dict[str, Mask]
+
+    @classmethod
+    def from_frame(cls, frame: pl.DataFrame) -> Columns:
+        """Columns of a Polars frame, so that training and serving go through the same arrays."""
+        values: dict[str, npt.NDArray[Any]] = {}
+        present: dict[str, Mask] = {}
+        for series in frame:
+            present[series.name] = series.is_not_null().to_numpy()
+            values[series.name] = _to_array(series)
+        return cls(frame.height, values, present)
+
+    def numbers(self, name: str) -> npt.NDArray[np.float64]:
+        """A number column, (n,) float64. Raises StateError where it is not there."""
+        return self._get(name).astype(np.float64, copy=False)
+
+    def vectors(self, name: str) -> npt.NDArray[np.float32]:
+        """A vector column, (n, dim) float32. Raises StateError where it is not there."""
+        return self._get(name).astype(np.float32, copy=False)
+
+    def objects(self, name: str) -> npt.NDArray[np.object_]:
+        """A column of strings or lists, (n,) object. Raises StateError where it is not there."""
+        return self._get(name).astype(object, copy=False)
+
+    def take(self, rows: npt.NDArray[np.intp] | Sequence[int]) -> Columns:
+        """The given rows, in the given order."""
+        picked = np.asarray(rows, np.intp)
+        return Columns(
+            len(picked),
+            {k: v[picked] for k, v in self.values.items()},
+            {k: v[picked] for k, v in self.present.items()},
+        )
+
+    def _get(self, name: str) -> npt.NDArray[Any]:
+        try:
+            return self.values[name]
+        except KeyError:
+            raise StateError(f"feature {name!r} was not read; there are: {', '.join(sorted(self.values))}") from None
+
+
+def _to_array(series: pl.Series) -> npt.NDArray[Any]:
+    if isinstance(series.dtype, pl.Array):
+        dim = series.dtype.shape[0]
+        return series.fill_null([float("nan")] * dim).to_numpy().astype(np.float32, copy=False).reshape(-1, dim)
+    if isinstance(series.dtype, pl.List) and series.dtype.inner in (pl.Float32, pl.Float64):
+        dims = series.list.len().drop_nulls().unique()
+        dim = int(dims[0]) if len(dims) == 1 else 0
+        return (
+            _to_array(series.cast(pl.Array(pl.Float32, dim))) if dim else np.full((len(series), 0), np.nan, np.float32)
+        )
+    if series.dtype.is_numeric() or series.dtype == pl.Boolean:
+        return series.cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    items = series.to_list()
+    array = np.empty(len(items), object)
+    array[:] = items
+    return array

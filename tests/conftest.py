@@ -1,0 +1,36 @@
+"""Fixtures every room shares."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from feature_repo.catalog import Catalog
+from feature_repo.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings of a workspace of the test's own."""
+    return Settings(home=tmp_path / "home")
+
+
+@pytest.fixture
+def catalog(settings: Settings) -> Iterator[Catalog]:
+    """An empty catalog in that workspace."""
+    with Catalog(settings.catalog) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real data sets, or a skip that says so."""
+    folder = Path(os.environ.get("LARDER_REAL_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real data at {folder}; set LARDER_REAL_DATA")
+    return folder
