@@ -58,6 +58,12 @@ class Columns:
             {k: v[picked] for k, v in self.present.items()},
         )
 
+    def beside(self, other: Columns) -> Columns:
+        """These columns and those of `other`, which has as many rows."""
+        if other.rows != self.rows:
+            raise ValueError(f"{other.rows} rows cannot stand beside {self.rows}")
+        return Columns(self.rows, self.values | other.values, self.present | other.present)
+
     def _get(self, name: str) -> npt.NDArray[Any]:
         try:
             return self.values[name]

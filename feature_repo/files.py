@@ -15,20 +15,24 @@ BESIDE = ".writing-"
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a path beside `path` to write to; on success it takes `path`'s place in one step, else it is removed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{BESIDE}{os.getpid()}-{path.name}")
+def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """Yield a path to write a file or folder to; on success it takes `path`'s place in one step, else it is removed.
+
+    It has `path`'s name inside a hidden folder beside it, so no pattern over the folder finds it half-written.
+    `durable=False` skips the flush to disk, for what can be made again.
+    """
+    holder = path.parent / f"{BESIDE}{os.getpid()}-{path.name}.d"
+    holder.mkdir(parents=True, exist_ok=True)
+    beside = holder / path.name
     try:
         yield beside
-        _flush(beside)
-        os.replace(beside, path)
-        _flush(path.parent)
+        if durable:
+            _flush(beside)
+        beside.replace(path)
+        if durable:
+            _sync(path.parent)
     finally:
-        if beside.is_dir():
-            shutil.rmtree(beside)
-        else:
-            beside.unlink(missing_ok=True)
+        shutil.rmtree(holder, ignore_errors=True)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -40,10 +44,7 @@ def write_json(path: Path, value: Any) -> None:
 def sweep(folder: Path) -> None:
     """Remove what killed writers left beside the files of `folder`."""
     for left in folder.glob(f"{BESIDE}*") if folder.is_dir() else ():
-        if left.is_dir():
-            shutil.rmtree(left, ignore_errors=True)
-        else:
-            left.unlink(missing_ok=True)
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def digest_file(path: Path) -> str:
@@ -53,9 +54,13 @@ def digest_file(path: Path) -> str:
 
 
 def _flush(path: Path) -> None:
-    """Fsync a file, or a folder's files and the folder itself."""
-    for entry in sorted(path.iterdir()) if path.is_dir() and path.name.startswith(BESIDE) else ():
-        _flush(entry)
+    """Fsync a file, or a folder with all below it."""
+    for entry in sorted(path.rglob("*")) if path.is_dir() else ():
+        _sync(entry)
+    _sync(path)
+
+
+def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

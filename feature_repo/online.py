@@ -1,0 +1,61 @@
+"""Feast's online answer (a protobuf value for each cell) as columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from feast import FeatureView
+from feast.protos.feast.serving.ServingService_pb2 import FieldStatus, GetOnlineFeaturesResponse
+from feast.types import Array, FeastType, Float32, Int64, String
+
+from feature_repo.columns import Columns
+
+_PICK: dict[FeastType, Callable[[Any], Any]] = {
+    String: lambda value: value.string_val,
+    Array(String): lambda value: list(value.string_list_val.val),
+    Array(Int64): lambda value: list(value.int64_list_val.val),
+}
+
+
+def decode(answer: GetOnlineFeaturesResponse | None, fields: Mapping[str, FeatureView], rows: int) -> Columns:
+    """Columns of the named fields; all absent where `answer` is None."""
+    cells: dict[str, tuple[Sequence[Any], Sequence[Any]]] = {}
+    if answer is not None:
+        names = answer.metadata.feature_names.val
+        cells = {n: (r.values, r.statuses) for n, r in zip(names, answer.results, strict=True)}
+    values: dict[str, npt.NDArray[Any]] = {}
+    present: dict[str, npt.NDArray[np.bool_]] = {}
+    for name, view in fields.items():
+        protos, statuses = cells.get(name, ((), ()))
+        there = np.zeros(rows, np.bool_)
+        for row, (proto, status) in enumerate(zip(protos, statuses, strict=True)):
+            there[row] = status == FieldStatus.PRESENT and proto.WhichOneof("val") is not None
+        values[name] = _column(_type_of(view, name), int(view.tags.get("dim", 0)), protos, there)
+        present[name] = there
+    return Columns(rows, values, present)
+
+
+def _type_of(view: FeatureView, name: str) -> FeastType:
+    dtype: FeastType = next(f.dtype for f in view.features if f.name == name)
+    return dtype
+
+
+def _column(dtype: FeastType, dim: int, protos: Sequence[Any], there: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
+    rows = np.flatnonzero(there)
+    if dtype == Float32:
+        numbers = np.full(len(there), np.nan, np.float64)
+        numbers[rows] = [protos[row].float_val for row in rows.tolist()]
+        return numbers
+    if dtype == Array(Float32):
+        matrix = np.full((len(there), dim), np.nan, np.float32)
+        for row in rows.tolist():
+            matrix[row] = protos[row].float_list_val.val
+        return matrix
+    objects = np.empty(len(there), object)
+    pick = _PICK[dtype]
+    for row in rows.tolist():
+        objects[row] = pick(protos[row])
+    return objects

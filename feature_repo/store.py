@@ -1,0 +1,248 @@
+"""The one door to Feast: apply, materialize, read online, training frames.
+
+Nothing else opens a `FeatureStore`, so what stands behind it can change without the other rooms noticing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import yaml
+from feast import FeatureService, FeatureStore, FeatureView, FileSource, RepoConfig
+from feast.errors import FeatureServiceNotFoundException
+
+from feature_repo import entities
+from feature_repo.columns import Columns
+from feature_repo.errors import InputError, StateError, UnavailableError
+from feature_repo.freshness import Marks, source_digest
+from feature_repo.online import decode
+from feature_repo.services import feature_services
+from feature_repo.settings import Settings
+from feature_repo.views import embedding_views, scalar_views
+
+REPOSITORY = Path(__file__).parent
+BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+_KEYS = ("content_id", "creator_id", "user_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What `apply` put into the registry, and what it took out."""
+
+    views: list[str]
+    services: list[str]
+    removed: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Materialized:
+    """One view brought online; `rows` is None where it was fresh already."""
+
+    view: str
+    fresh: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """The features of a service that hang on one entity."""
+
+    references: list[str]
+    fields: dict[str, FeatureView]
+
+
+class Store:
+    """Feast over the workspace of `settings`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._reads: dict[str, dict[str, _Read]] = {}
+
+    @cached_property
+    def _feast(self) -> FeatureStore:
+        self._settings.home.mkdir(parents=True, exist_ok=True)
+        return FeatureStore(config=repo_config(self._settings))
+
+    # -- the registry
+
+    def apply(self) -> Applied:
+        """Bring the registry in line with the definitions and with the embeddings that have been run."""
+        scalar, embeddings = scalar_views(self._settings), embedding_views(self._settings)
+        services = feature_services(scalar, embeddings)
+        views = {**scalar, **embeddings}
+        for view in views.values():
+            _require_rows(view)
+        gone: list[Any] = [v for v in self._feast.list_feature_views() if v.name not in views]
+        wanted: list[Any] = [entities.content, entities.creator, entities.user, *views.values(), *services.values()]
+        with _quiet():
+            self._feast.apply(wanted, objects_to_delete=gone, partial=not gone)
+        self._reads.clear()
+        return Applied(sorted(views), sorted(services), sorted(v.name for v in gone))
+
+    def view_names(self) -> list[str]:
+        """The views that have been applied."""
+        return sorted(view.name for view in self._feast.list_feature_views())
+
+    # -- offline to online
+
+    def materialize(
+        self,
+        start: datetime = BEGINNING,
+        end: datetime | None = None,
+        views: Sequence[str] = (),
+        force: bool = False,
+    ) -> Iterator[Materialized]:
+        """Bring the latest row of every key in [start, end] online, view by view; yields each as it is done.
+
+        A view whose Parquet is what it was at its last complete run over the same start is skipped unless
+        `force`. Killed midway, the next call does the interrupted view again.
+        """
+        applied = self.view_names()
+        if not applied:
+            raise StateError("nothing is applied yet: run `larder apply`")
+        if unknown := sorted(set(views) - set(applied)):
+            raise InputError(f"no such view: {', '.join(unknown)}; applied: {', '.join(applied)}")
+        marks = Marks(self._settings.home / "materialized.json", self._online_path())
+        for name in views or applied:
+            view = self._feast.get_feature_view(name)
+            mark = f"{start.isoformat()} {source_digest(_folder(view))}"
+            fresh = not force and end is None and marks.get(name) == mark
+            if not fresh:
+                with _quiet():
+                    self._feast.materialize(start, end or datetime.now(UTC), feature_views=[name], force=True)
+                marks.put(name, mark)
+            yield Materialized(name, fresh)
+
+    # -- online
+
+    def read(self, service: str, content_ids: Sequence[str], user_id: str | None = None) -> Columns:
+        """The service's features now, one row a content in the given order; the user's are the same in each row.
+
+        An unknown key is absent in every one of its features. Raises InputError for an id that is no text,
+        StateError for a service that is not applied.
+        """
+        _require_ids("content_ids", content_ids)
+        reads = self._service(service)
+        distinct = list(dict.fromkeys(content_ids))
+        place = {content_id: row for row, content_id in enumerate(distinct)}
+        rows = np.fromiter((place[c] for c in content_ids), np.intp, len(content_ids))
+        parts = self._fetch(reads.get("content"), "content_id", distinct).take(rows)
+        if "creator" in reads:
+            creators = [c or "" for c in parts.objects("content_creator")]
+            known = list(dict.fromkeys(creators))
+            found = self._fetch(reads["creator"], "creator_id", known)
+            parts = parts.beside(found.take([known.index(c) for c in creators]))
+        if "user" in reads:
+            _require_ids("user_id", [] if user_id is None else [user_id])
+            found = self._fetch(reads["user"], "user_id", ["" if user_id is None else user_id])
+            parts = parts.beside(found.take(np.zeros(len(rows), np.intp)))
+        return parts
+
+    def _fetch(self, read: _Read | None, key: str, ids: Sequence[str]) -> Columns:
+        if read is None or not ids:
+            return decode(None, read.fields if read else {}, len(ids))
+        try:
+            answer = self._feast.get_online_features(features=read.references, entity_rows=[{key: i} for i in ids])
+        except OSError as error:
+            raise UnavailableError(f"the online store does not answer: {error}") from error
+        return decode(answer.proto, read.fields, len(ids))
+
+    # -- offline
+
+    def training_frame(self, entity_rows: pl.DataFrame, service: str) -> pl.DataFrame:
+        """The service's features as of each row's `event_timestamp`.
+
+        `entity_rows` has `event_timestamp` (UTC), the ids that the service's views need (`content_id`,
+        `creator_id` with "" for none, `user_id`) and any other columns, which pass through. Every row comes
+        back once, in its order.
+        """
+        keys = [k for k in _KEYS if k in entity_rows.columns] + ["event_timestamp"]
+        distinct = entity_rows.select(keys).unique(maintain_order=True).with_row_index("row")
+        feature_service = self._feature_service(service)
+        with _quiet():
+            job = self._feast.get_historical_features(distinct.to_pandas(), feature_service)
+            table = job.to_arrow()
+        found = pl.DataFrame(pl.from_arrow(table)).sort("row")
+        if found["row"].to_list() != list(range(distinct.height)):
+            raise StateError(f"the offline store gave {found.height} rows for {distinct.height} asked")
+        fields = {name: view for read in self._service(service).values() for name, view in read.fields.items()}
+        features = found.select(_as_declared(name, view) for name, view in fields.items())
+        order = entity_rows.select(keys).join(distinct, on=keys, how="left", maintain_order="left")["row"]
+        return pl.concat([entity_rows, features[order]], how="horizontal")
+
+    # -- helpers
+
+    def _feature_service(self, name: str) -> FeatureService:
+        try:
+            return self._feast.get_feature_service(name)
+        except FeatureServiceNotFoundException as error:
+            raise StateError(f"feature service {name!r} is not applied: run `larder apply`") from error
+
+    def _service(self, name: str) -> dict[str, _Read]:
+        """References by entity; looked up in the registry once."""
+        if name not in self._reads:
+            reads: dict[str, _Read] = {}
+            for projection in self._feature_service(name).feature_view_projections:
+                view = self._feast.get_feature_view(projection.name)
+                read = reads.setdefault(view.entities[0], _Read([], {}))
+                for feature in projection.features:
+                    read.references.append(f"{projection.name}:{feature.name}")
+                    read.fields[feature.name] = view
+            self._reads[name] = reads
+        return self._reads[name]
+
+    def _online_path(self) -> Path:
+        return Path(self._feast.config.online_store.path)
+
+
+def repo_config(settings: Settings) -> RepoConfig:
+    """`feature_store.yaml` with its places put into the workspace of `settings`."""
+    raw = yaml.safe_load((REPOSITORY / "feature_store.yaml").read_text())
+    registry, online = raw["registry"], raw["online_store"]
+    registry["path"] = registry["path"].replace("sqlite+workspace:///", f"sqlite:///{settings.home}/")
+    if "path" in online:
+        online["path"] = str(settings.home / online["path"])
+    return RepoConfig(**raw, repo_path=REPOSITORY)
+
+
+def _as_declared(name: str, view: FeatureView) -> pl.Expr:
+    """A vector of the declared length; anything else as it comes."""
+    if name == view.name and "dim" in view.tags:
+        return pl.col(name).cast(pl.List(pl.Float32)).list.to_array(int(view.tags["dim"]))
+    return pl.col(name)
+
+
+def _require_ids(field: str, ids: Sequence[str]) -> None:
+    for position, value in enumerate(ids):
+        if not isinstance(value, str) or not value:
+            raise InputError(f"{field}[{position}]: an id is a text that is not empty, not {value!r}")
+
+
+def _folder(view: FeatureView) -> Path:
+    """Where the Parquet of the view's offline rows lies."""
+    source = view.batch_source
+    if not isinstance(source, FileSource):
+        raise StateError(f"view {view.name} is not read from files: run `larder apply`")
+    return Path(source.path)
+
+
+def _require_rows(view: FeatureView) -> None:
+    folder = _folder(view)
+    if not any(folder.glob("*.parquet")):
+        mend = "embed " + view.name if "dim" in view.tags else "ingest DATASET"
+        raise StateError(f"view {view.name}: no rows under {folder}: run `larder {mend}`")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Feast reports on the standard streams; progress is the caller's to show."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        yield

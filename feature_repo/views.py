@@ -1,0 +1,65 @@
+"""Feature views: the scalar ones of `schema.py`, and one for each embedding that has been run."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import polars as pl
+from feast import FeatureView, Field
+from feast.types import Array, FeastType, Float32, Int64, String
+
+from feature_repo import entities
+from feature_repo.catalog import Catalog
+from feature_repo.schema import VIEWS
+from feature_repo.settings import Settings
+from feature_repo.sources import embedding_source, scalar_source
+
+# Features do not expire. A TTL of 0 would say so, but then the first `materialize-incremental` reaches back one
+# year only, and older catalogs would stay empty.
+FOREVER = timedelta(days=50 * 365)
+
+_ENTITIES = {"content": entities.content, "creator": entities.creator, "user": entities.user}
+_TYPES: dict[pl.DataType, FeastType] = {
+    pl.Float32(): Float32,
+    pl.String(): String,
+    pl.List(pl.String()): Array(String),
+    pl.List(pl.Int64()): Array(Int64),
+}
+
+
+def _key(entity: str) -> Field:
+    """The entity's own column; named, so that Feast need not open the files to learn its type."""
+    return Field(name=f"{entity}_id", dtype=String)
+
+
+def scalar_views(settings: Settings) -> dict[str, FeatureView]:
+    """One view for each table of `schema.VIEWS`, by name."""
+    return {
+        name: FeatureView(
+            name=name,
+            entities=[_ENTITIES[entity]],
+            ttl=FOREVER,
+            schema=[_key(entity), *(Field(name=column, dtype=_TYPES[dtype]) for column, dtype in features.items())],
+            source=scalar_source(settings, name),
+            online=True,
+        )
+        for name, (entity, features) in VIEWS.items()
+    }
+
+
+def embedding_views(settings: Settings) -> dict[str, FeatureView]:
+    """One view an embedding in the catalog, by name; its one field bears the embedding's name."""
+    with Catalog(settings.catalog) as catalog:
+        registered = catalog.embeddings()
+    return {
+        name: FeatureView(
+            name=name,
+            entities=[entities.content],
+            ttl=FOREVER,
+            schema=[_key("content"), Field(name=name, dtype=Array(Float32))],
+            source=embedding_source(settings, name, row.spec_digest),
+            online=True,
+            tags={"dim": str(row.dim), "spec_digest": row.spec_digest},
+        )
+        for name, row in registered.items()
+    }
