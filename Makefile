@@ -1,0 +1,43 @@
+# Two commands do it all from a bare machine with Python 3.11: `make demo` and `make test`.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+ROOMS := feature_repo embedders indexers predictors grpc_api larder tests benchmarks
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check proto bench format
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 10
+
+demo: $(READY) ## run the main job on a synthetic catalog and write report.html
+	$(BIN)/larder demo
+
+test: check ## every check and every test
+	$(BIN)/pytest -n auto --dist loadgroup
+
+check: $(READY) ## lint, format, types, import directions, generated code
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m protos.generate --check
+
+proto: $(READY) ## generate the gRPC code from protos/
+	$(BIN)/python -m protos.generate
+
+bench: $(READY) ## run every benchmark; results go to benchmarks/results/
+	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
+
+format: $(READY) ## put the code into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# The whole resolved set is pinned in constraints.txt; a change of either file brings the environment up to date.
+$(READY): pyproject.toml constraints.txt
+	@echo "building $(VENV): some gigabytes of packages, once"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@

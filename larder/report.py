@@ -1,0 +1,166 @@
+"""The demo's report: one HTML file that needs nothing beside it."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import jinja2
+import matplotlib
+from matplotlib.figure import Figure
+from PIL import Image, ImageOps
+
+from feature_repo.contracts import Modality
+from feature_repo.files import replacing
+from larder.show import METRICS
+
+if TYPE_CHECKING:
+    from embedders.runner import RunReport
+    from feature_repo.ingest import IngestReport
+    from grpc_api.messages import Prediction, Similarities
+    from indexers.versions import IndexManifest
+    from larder.steps import Workspace
+    from predictors.train import TrainReport
+
+THUMBNAIL = (112, 112)
+INK, ACCENT, SOFT = "#22303c", "#d1495b", "#66a182"
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Milliseconds of one kind of call."""
+
+    what: str
+    calls: int
+    p50_ms: float
+    p99_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """One query of the contact sheet and its neighbours by embedding."""
+
+    content_id: str
+    title: str
+    by: Mapping[str, Similarities]
+
+
+@dataclass(slots=True)
+class ReportData:
+    """Everything the report shows; what the server answered is filled in once it was asked."""
+
+    dataset: str
+    ingested: IngestReport
+    embedded: Sequence[RunReport]
+    indexed: Sequence[IndexManifest]
+    trained: TrainReport
+    release: str = ""
+    predictions: list[tuple[str, Prediction]] = field(default_factory=list)
+    sheet: list[Neighbours] = field(default_factory=list)
+    latencies: list[Latency] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def write_report(space: Workspace, data: ReportData, path: Path) -> None:
+    """Write the report to `path`, whole or not at all."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    manifest = data.trained.manifest
+    best = sorted(data.predictions, key=lambda row: -row[1].score)
+    html = environment.get_template("report.html").render(
+        data=data,
+        manifest=manifest,
+        metrics=METRICS,
+        rows=_metric_rows(manifest),
+        curve=_learning_curve(manifest["learning_curves"]),
+        importances=_importances(manifest["importances"]),
+        stages=_stage_bars(data.seconds),
+        best=best[:5] + best[-5:] if len(best) > 10 else best,
+        pictures=_thumbnails(space, data.sheet),
+    )
+    with replacing(path.absolute()) as beside:
+        beside.write_text(html)
+
+
+def _metric_rows(manifest: Mapping[str, object]) -> list[tuple[str, Mapping[str, float]]]:
+    baselines: Mapping[str, Mapping[str, float]] = manifest["baselines"]  # type: ignore[assignment]
+    own: Mapping[str, float] = manifest["metrics"]  # type: ignore[assignment]
+    return [(f"{manifest['name']} (this model)", own)] + [(k.replace("_", " "), v) for k, v in baselines.items()]
+
+
+def _thumbnails(space: Workspace, sheet: Sequence[Neighbours]) -> dict[str, str]:
+    """Data URL of each picture on the sheet by content id; "" where there is none that can be read."""
+    wanted = {row.content_id for row in sheet} | {
+        n.content_id for row in sheet for found in row.by.values() for n in found.neighbours
+    }
+    pictures = dict.fromkeys(wanted, "")
+    for content_id, item in space.catalog.get(sorted(wanted)).items():
+        medium = item.media.get(Modality.IMAGE)
+        if medium is not None and medium.digest is not None:
+            pictures[content_id] = _thumbnail(medium.path)
+    return pictures
+
+
+def _thumbnail(path: Path) -> str:
+    try:
+        with Image.open(path) as image:
+            image.draft("RGB", THUMBNAIL)
+            small = ImageOps.pad(ImageOps.exif_transpose(image).convert("RGB"), THUMBNAIL, color="#eef1f4")
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return ""
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _svg(figure: Figure) -> str:
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": "larder", "svg.fonttype": "none"}):
+        figure.savefig(buffer, format="svg", bbox_inches="tight", transparent=True, metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
+
+
+def _learning_curve(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
+    """Loss by number of trees, a panel a model, training and validation."""
+    figure = Figure(figsize=(9, 2.8))
+    panels = figure.subplots(1, len(curves), squeeze=False)[0]
+    for panel, (model, lines) in zip(panels, curves.items(), strict=True):
+        for (name, values), colour in zip(sorted(lines.items()), (INK, ACCENT), strict=False):
+            panel.plot(range(1, len(values) + 1), values, color=colour, label=name)
+        panel.set_title(model, fontsize=10)
+        panel.set_xlabel("trees")
+        panel.spines[["top", "right"]].set_visible(False)
+        panel.legend(frameon=False, fontsize=8)
+    return _svg(figure)
+
+
+def _importances(importances: Mapping[str, float], most: int = 15) -> str:
+    """The features that the regressor leans on most."""
+    top = sorted(importances.items(), key=lambda pair: -pair[1])[:most][::-1]
+    return _bars([name for name, _ in top], [value for _, value in top], "importance, %", SOFT)
+
+
+def _stage_bars(seconds: Mapping[str, float]) -> str:
+    names = list(seconds)[::-1]
+    return _bars(names, [seconds[name] for name in names], "seconds", INK)
+
+
+def _bars(names: Sequence[str], values: Sequence[float], label: str, colour: str) -> str:
+    figure = Figure(figsize=(6, 0.28 * len(names) + 0.6))
+    axes = figure.subplots()
+    bars = axes.barh(names, values, color=colour)
+    axes.bar_label(bars, fmt="%.1f", fontsize=8, padding=3)
+    axes.set_xlabel(label)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(axis="y", labelsize=8)
+    return _svg(figure)

@@ -1,0 +1,142 @@
+"""Reports as a person reads them, or as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from larder.display import Display, print_json
+
+if TYPE_CHECKING:
+    from embedders.runner import RunReport
+    from feature_repo.ingest import IngestReport
+    from feature_repo.store import Applied, Materialized
+    from grpc_api.messages import Prediction, Similarities
+    from indexers.versions import IndexManifest
+    from larder.status import Status
+    from predictors.pins import ReleaseManifest
+    from predictors.train import TrainReport
+
+METRICS = ("r2", "spearman", "mae", "accuracy", "macro_f1", "kappa")
+
+
+def ingest(display: Display, report: IngestReport, as_json: bool) -> None:
+    """What came in and what was refused."""
+    if as_json:
+        print_json(report)
+        return
+    contents = report.contents
+    facts: dict[str, object] = {
+        "contents": f"{contents.added:,} added, {contents.changed:,} changed, {contents.same:,} as before",
+        "users": report.users,
+        "events": report.events,
+    }
+    facts |= {f"without {modality}": count for modality, count in report.missing_media.items()}
+    facts["rows refused"] = report.rejected
+    display.facts(f"ingested {report.dataset}", facts)
+    if report.rejected:
+        display.table("refused", ("file", "reason", "rows"), report.rejected_by_reason)
+        display.note(f"each with its line: {report.rejects_file}")
+
+
+def embed(display: Display, reports: Sequence[RunReport], as_json: bool) -> None:
+    """What was encoded, what was broken, and where the time went."""
+    if as_json:
+        print_json(list(reports))
+        return
+    columns = ("embedding", "encoded", "fresh", "failed", "per second")
+    rows = [(r.embedding, r.encoded, r.fresh, sum(r.failed.values()), r.rate) for r in reports]
+    display.table("embedded", columns, rows)
+    for report in reports:
+        for reason, count in report.failed.items():
+            display.note(f"  {report.embedding}: {count:,} x {reason}")
+        spent = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in report.seconds.items() if seconds >= 0.05)
+        if spent:
+            display.note(f"  {report.embedding}: {spent}")
+
+
+def apply(display: Display, applied: Applied, as_json: bool) -> None:
+    """What the registry holds now."""
+    if as_json:
+        print_json(applied)
+        return
+    removed = ", ".join(applied.removed) or "none"
+    facts = {"views": ", ".join(applied.views), "services": ", ".join(applied.services), "removed": removed}
+    display.facts("applied", facts)
+
+
+def materialize(display: Display, done: Sequence[Materialized], as_json: bool) -> None:
+    """What went online."""
+    if as_json:
+        print_json(list(done))
+        return
+    display.table("online", ("view", "state"), [(d.view, "fresh already" if d.fresh else "written") for d in done])
+
+
+def index(display: Display, manifests: Sequence[IndexManifest], as_json: bool) -> None:
+    """Which indexes are current."""
+    if as_json:
+        print_json(list(manifests))
+        return
+    columns = ("embedding", "version", "kind", "vectors", "recall@10")
+    display.table("indexed", columns, [(m.embedding, m.version, m.kind, m.count, m.recall) for m in manifests])
+
+
+def train(display: Display, report: TrainReport, as_json: bool) -> None:
+    """Metrics on the held-out contents beside the baselines."""
+    if as_json:
+        print_json(report)
+        return
+    manifest = report.manifest
+    rows = [("this model", manifest["metrics"])] + [(k.replace("_", " "), v) for k, v in manifest["baselines"].items()]
+    table = [(name, *(float(metrics[m]) for m in METRICS)) for name, metrics in rows]
+    state = "trained before" if report.fresh else "trained"
+    display.table(f"{manifest['name']} {report.version} ({state}), held-out contents", ("model", *METRICS), table)
+
+
+def release(display: Display, manifest: ReleaseManifest, as_json: bool) -> None:
+    """What is in use now."""
+    if as_json:
+        print_json(manifest.to_json())
+        return
+    facts: dict[str, object] = {f"predictor {k}": pin.version for k, pin in manifest.predictors.items()}
+    facts |= {f"index {k}": version for k, version in manifest.indexes.items()}
+    display.facts(f"release {manifest.version}", facts)
+
+
+def predictions(display: Display, rows: Sequence[Prediction], as_json: bool) -> None:
+    """Scores and classes."""
+    if as_json:
+        print_json(list(rows))
+        return
+    table = [
+        (r.content_id, r.score, r.predicted_class, " ".join(f"{p:.2f}" for p in r.probabilities), r.status.name.lower())
+        for r in rows
+    ]
+    display.table("predictions", ("content", "score", "class", "probabilities", "status"), table)
+
+
+def similarities(display: Display, found: Similarities, as_json: bool) -> None:
+    """Neighbours, nearest first."""
+    if as_json:
+        print_json(found)
+        return
+    rows = [(n.content_id, n.title, n.score) for n in found.neighbours]
+    display.table(f"nearest by {found.embedding}", ("content", "title", "cosine"), rows)
+
+
+def status(display: Display, said: Status, as_json: bool) -> None:
+    """A workspace at a glance."""
+    if as_json:
+        print_json(said)
+        return
+    facts = {"contents": said.contents, "users": said.users, "release": said.current_release or "none yet"}
+    display.facts(said.home, facts)
+    rows = [
+        (e.name, e.dim, e.done, e.failed, e.missing, said.indexes.get(e.name) or "none yet") for e in said.embeddings
+    ]
+    display.table("embeddings", ("name", "dim", "done", "failed", "missing", "index"), rows)
+    for embedding in said.embeddings:
+        for reason, count in embedding.reasons.items():
+            display.note(f"  {embedding.name}: {count:,} x {reason}")
+    display.table("models", ("predictor", "version"), [(k, v or "none yet") for k, v in said.models.items()])

@@ -1,0 +1,134 @@
+"""The steps of the main job, each shown while it runs: commands call one, the demo calls all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from feature_repo.catalog import Catalog
+from feature_repo.settings import Settings
+from larder.display import Display
+
+if TYPE_CHECKING:
+    from embedders.runner import RunReport
+    from feature_repo.ingest import IngestReport
+    from feature_repo.store import Applied, Materialized, Store
+    from indexers.versions import IndexManifest
+    from predictors.config import TrainConfig
+    from predictors.pins import ReleaseManifest
+    from predictors.train import TrainReport
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """What every step works on. Heavy libraries are imported by the step that needs them."""
+
+    settings: Settings
+    catalog: Catalog
+    display: Display
+
+    @property
+    def store(self) -> Store:
+        """The feature store of this workspace."""
+        from feature_repo.store import Store
+
+        return Store(self.settings)
+
+
+def ingest(space: Workspace, name: str, path: Path | None, **options: object) -> IngestReport:
+    """Read a dataset into the workspace."""
+    from feature_repo.datasets import open_dataset
+    from feature_repo.ingest import ingest as run
+
+    if name == "synthetic":
+        options["media_dir"] = space.settings.home / "synthetic"
+    dataset = open_dataset(name, path, **options)
+    with space.display.stages(f"ingest {name}") as stage:
+        return run(space.settings, space.catalog, dataset, lambda step, count: stage(f"{count:,} {step}"))
+
+
+def embed(space: Workspace, name: str, retry_failed: bool = False) -> RunReport:
+    """Bring one embedding up to date."""
+    from embedders.runner import run
+
+    with space.display.bar(f"embed {name}") as advance:
+        return run(name, space.settings, space.catalog, advance, retry_failed=retry_failed)
+
+
+def apply(space: Workspace) -> Applied:
+    """Bring the feature registry up to date."""
+    with space.display.stages("apply"):
+        return space.store.apply()
+
+
+def materialize(
+    space: Workspace,
+    views: Sequence[str] = (),
+    start: datetime | None = None,
+    end: datetime | None = None,
+    force: bool = False,
+) -> list[Materialized]:
+    """Bring the views online."""
+    from feature_repo.store import BEGINNING
+
+    store = space.store
+    done: list[Materialized] = []
+    with space.display.bar("materialize views", len(views) or len(store.view_names())) as advance:
+        for materialized in store.materialize(start or BEGINNING, end, views, force):
+            done.append(materialized)
+            advance(len(done))
+    return done
+
+
+def index(space: Workspace, embedding: str, kind: str = "auto") -> IndexManifest:
+    """Build and publish the index of one embedding."""
+    from indexers.build import build
+
+    with space.display.stages(f"index {embedding}") as stage:
+        return build(space.settings, space.catalog, embedding, kind, stage)
+
+
+def train(space: Workspace, predictor: str, config: TrainConfig) -> TrainReport:
+    """Train and publish one predictor."""
+    from feature_repo.errors import unknown_name
+    from predictors.base import PREDICTORS
+    from predictors.train import train as run
+
+    if predictor not in PREDICTORS:
+        raise unknown_name("predictor", predictor, PREDICTORS)
+    with space.display.stages(f"train {predictor}") as stage:
+        return run(space.settings, space.catalog, space.store, config, stage)
+
+
+def release(space: Workspace, predictors: Sequence[str]) -> ReleaseManifest:
+    """Pin the current models, indexes and embeddings."""
+    from predictors.release import create
+
+    with space.display.stages("release"):
+        return create(space.settings, space.catalog, predictors)
+
+
+def serve(space: Workspace, port_file: Path | None = None, warm: bool = True) -> None:
+    """Serve the current release until told to stop."""
+    from grpc_api.server import serve as run
+    from predictors.release import load
+
+    def open_release() -> LoadedRelease:
+        return load(space.settings, space.catalog, space.store)
+
+    from predictors.loaded import LoadedRelease
+
+    with space.display.stages("load the release"):
+        loaded = open_release()
+    host = space.settings.host
+    run(
+        space.settings,
+        loaded,
+        reload=open_release,
+        ready=lambda port: space.display.note(f"release {loaded.version} is served on {host}:{port}; stop: Ctrl-C"),
+        port_file=port_file,
+        warm=warm,
+    )
