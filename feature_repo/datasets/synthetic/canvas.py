@@ -41,10 +41,14 @@ STYLES: tuple[Style, ...] = (
 )
 
 
-def mix(a: Sequence[float], b: Sequence[float], share: float) -> Colour:
-    """The colour `share` of the way from `a` to `b`; outside 0..1 it goes beyond them, cut to 0..255."""
-    red, green, blue = (min(255, max(0, round(x + (y - x) * share))) for x, y in zip(a, b, strict=True))
-    return red, green, blue
+def mix(a: Colour, b: Colour, share: float) -> Colour:
+    """The colour `share` of the way from `a` to `b`; `share` in 0..1."""
+    keep = 1.0 - share
+    return (
+        round(keep * a[0] + share * b[0]),
+        round(keep * a[1] + share * b[1]),
+        round(keep * a[2] + share * b[2]),
+    )
 
 
 def lighter(colour: Colour, share: float) -> Colour:

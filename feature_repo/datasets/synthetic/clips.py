@@ -16,6 +16,7 @@ from feature_repo.files import replacing
 FPS = 8
 FRAMES = 12
 SIDE = 96
+_LEAST = 0.7  # of the picture: the smallest window
 _CODEC = "libx264" if "libx264" in av.codecs_available else "mpeg4"
 _FAST = {"preset": "veryfast", "tune": "zerolatency"} if _CODEC == "libx264" else {}
 
@@ -43,11 +44,11 @@ def save_mp4(path: Path, image: Image.Image, samples: Samples, rng: np.random.Ge
 
 def pan(image: Image.Image, rng: np.random.Generator) -> list[Image.Image]:
     """`FRAMES` pictures of `SIDE` x `SIDE` along a straight path from one window of `image` to another."""
-    windows = []
-    for _ in range(2):
-        side = rng.uniform(0.7, 1.0)
+    scale = round(SIDE / _LEAST)
+    image = image.resize((scale, scale), Image.Resampling.BILINEAR)
+    ends = []
+    for side in rng.uniform(_LEAST, 1.0, 2):
         left, top = rng.uniform(0.0, 1.0 - side, 2)
-        windows.append(np.array([left, top, left + side, top + side]) * image.width)
-    steps = np.linspace(0.0, 1.0, FRAMES)
-    boxes = [tuple((windows[0] * (1.0 - step) + windows[1] * step).clip(0, image.width).tolist()) for step in steps]
-    return [image.resize((SIDE, SIDE), Image.Resampling.BILINEAR, box=box) for box in boxes]
+        ends.append(scale * np.array([left, top, left + side, top + side]))
+    boxes = [(ends[0] + step * (ends[1] - ends[0])).clip(0, scale) for step in np.linspace(0.0, 1.0, FRAMES)]
+    return [image.resize((SIDE, SIDE), Image.Resampling.BILINEAR, box=tuple(box.tolist())) for box in boxes]

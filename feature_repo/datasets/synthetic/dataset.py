@@ -17,7 +17,7 @@ from feature_repo.datasets.synthetic import world as rules
 from feature_repo.datasets.synthetic.clips import save_mp4
 from feature_repo.datasets.synthetic.events import EVENTS, Events, draw_days
 from feature_repo.datasets.synthetic.lexicon import TOPICS
-from feature_repo.datasets.synthetic.render import Look, picture, save_jpeg
+from feature_repo.datasets.synthetic.render import picture, save_jpeg
 from feature_repo.datasets.synthetic.sound import save_wav, waveform
 from feature_repo.datasets.synthetic.titles import tags, write
 from feature_repo.datasets.synthetic.world import Ints, Truth, World, stream
@@ -109,13 +109,8 @@ class Synthetic:
         return counts
 
     def _content(self, index: int) -> Content:
-        world, topics = self._world, self._world.topics[index].tolist()
-        title, description = write(
-            topics,
-            float(world.secondary_weight[index]),
-            float(self.truth.title_appeal[index]),
-            stream(world.seed, "title", index),
-        )
+        world, subject = self._world, self._world.subject(index)
+        title, description = write(subject, float(self.truth.title_appeal[index]), stream(world.seed, "title", index))
         published = self._start + timedelta(microseconds=int(world.published[index] * 86_400_000_000))
         return Content(
             content_id=content_id(index),
@@ -123,7 +118,7 @@ class Synthetic:
             description=description,
             published_at=published,
             creator_id=f"creator-{world.creator[index]:05d}",
-            tags=tags(topics, stream(world.seed, "tags", index)),
+            tags=tags(subject, stream(world.seed, "tags", index)),
             attributes={"language": "en", "year": float(published.year), "duration_s": float(world.duration[index])},
             counters={f"{kind}s": float(count) for kind, count in zip(EVENTS, self._counts[index], strict=True)},
             media=self._media(index),
@@ -131,7 +126,7 @@ class Synthetic:
 
     def _media(self, index: int) -> Mapping[Modality, Path]:
         """Paths of the content's media; those that are not there yet are made."""
-        seed, name = self._world.seed, content_id(index)
+        seed, name, subject = self._world.seed, content_id(index), self._world.subject(index)
         paths = {
             Modality.IMAGE: self._media_dir / "image" / f"{name}.jpg",
             Modality.AUDIO: self._media_dir / "audio" / f"{name}.wav",
@@ -140,10 +135,10 @@ class Synthetic:
             paths[Modality.VIDEO] = self._media_dir / "video" / f"{name}.mp4"
         absent = {modality for modality, path in paths.items() if not _there(path)}
         if absent & {Modality.IMAGE, Modality.VIDEO}:
-            look = self._look(index, float(self.truth.image_quality[index]))
-            image = picture(look, self._image_size, stream(seed, "image", index))
+            quality = float(self.truth.image_quality[index])
+            image = picture(subject, quality, self._image_size, stream(seed, "image", index))
         if absent & {Modality.AUDIO, Modality.VIDEO}:
-            sound = waveform(self._look(index, float(self.truth.sound_energy[index])), stream(seed, "audio", index))
+            sound = waveform(subject, float(self.truth.sound_energy[index]), stream(seed, "audio", index))
         if Modality.IMAGE in absent:
             save_jpeg(paths[Modality.IMAGE], image)
         if Modality.AUDIO in absent:
@@ -151,10 +146,6 @@ class Synthetic:
         if Modality.VIDEO in absent:
             save_mp4(paths[Modality.VIDEO], image, sound, stream(seed, "video", index))
         return paths
-
-    def _look(self, index: int, quality: float) -> Look:
-        world = self._world
-        return Look(world.topics[index].tolist(), float(world.secondary_weight[index]), quality)
 
     def _write_truth(self) -> None:
         world = self._world

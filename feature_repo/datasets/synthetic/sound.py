@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feature_repo.datasets.synthetic.lexicon import TOPICS
-from feature_repo.datasets.synthetic.render import Look
-from feature_repo.datasets.synthetic.world import percentile
+from feature_repo.datasets.synthetic.world import Subject, percentile
 from feature_repo.files import replacing
 
 Samples = NDArray[np.float32]
@@ -51,13 +50,13 @@ TIMBRES: Mapping[str, Timbre] = {
 }
 
 
-def waveform(look: Look, rng: np.random.Generator) -> Samples:
-    """Mono samples in -1..1, (RATE * SECONDS,); `look.quality` is the standard normal energy."""
-    energy = float(percentile(look.quality))
+def waveform(subject: Subject, energy: float, rng: np.random.Generator) -> Samples:
+    """Mono samples in -1..1, (RATE * SECONDS,); `energy` is a standard normal value."""
+    level = float(percentile(energy))
     sound = np.zeros(round(RATE * SECONDS), np.float32)
-    for topic, share in zip(look.topics, (1.0 - look.secondary_weight, look.secondary_weight), strict=True):
-        sound += np.float32(share) * _voice(TIMBRES[TOPICS[topic].name], energy, len(sound), rng)
-    loudness = np.float32(0.02 * 10.0**energy)  # root mean square: 20 dB from the calmest to the loudest
+    for topic, share in ((subject.first, 1.0 - subject.second_share), (subject.second, subject.second_share)):
+        sound += np.float32(share) * _voice(TIMBRES[TOPICS[topic].name], level, len(sound), rng)
+    loudness = np.float32(0.02 * 10.0**level)  # root mean square: 20 dB from the calmest to the loudest
     return np.asarray(np.tanh(loudness * _levelled(sound)))
 
 
@@ -75,11 +74,11 @@ def pcm(samples: Samples) -> NDArray[np.int16]:
     return np.round(samples * 32767.0).astype("<i2")
 
 
-def _voice(timbre: Timbre, energy: float, length: int, rng: np.random.Generator) -> Samples:
-    """Notes on the beat, 60 to 200 a minute and brighter with energy, and the noise bed; root mean square about 1."""
-    period = ((_HARMONICS ** (-2.4 + 1.8 * energy)) @ _PERIOD).astype(np.float32)
+def _voice(timbre: Timbre, level: float, length: int, rng: np.random.Generator) -> Samples:
+    """Notes on the beat and the noise bed; from 60 to 200 a minute and brighter as `level` goes from 0 to 1."""
+    period = ((_HARMONICS ** (-2.4 + 1.8 * level)) @ _PERIOD).astype(np.float32)
     root = timbre.root * 2.0 ** (rng.integers(-3, 4) / 12.0)
-    step = round(RATE * 60.0 / (60.0 + 140.0 * energy))
+    step = round(RATE * 60.0 / (60.0 + 140.0 * level))
     span = np.arange(min(length, round(3.0 * timbre.decay * RATE)), dtype=np.float32)
     fade = np.exp(span / np.float32(-timbre.decay * RATE))
     notes = np.zeros(length + len(span), np.float32)

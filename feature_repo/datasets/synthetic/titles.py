@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 
 from feature_repo.datasets.synthetic.lexicon import TIERS, TOPICS, Tier, Topic
-from feature_repo.datasets.synthetic.world import percentile
+from feature_repo.datasets.synthetic.world import Subject, percentile
 
 T = TypeVar("T")
 
@@ -35,19 +35,21 @@ _WRONG_TAG = 0.1
 _SECOND_TAG = 0.5
 
 
-def write(topics: Sequence[int], secondary_weight: float, appeal: float, rng: np.random.Generator) -> tuple[str, str]:
-    """Title and description of a content about `topics` (dominant, secondary) with a standard normal `appeal`."""
-    topic = TOPICS[topics[0]]
+def write(subject: Subject, appeal: float, rng: np.random.Generator) -> tuple[str, str]:
+    """Title and description of a content; `appeal` is a standard normal value."""
+    topic = TOPICS[subject.first]
     title = _fill(_pick(_TITLES, rng), topic, appeal, rng)
     description = _fill(_pick(_DESCRIPTIONS, rng), topic, appeal, rng)
-    if rng.random() < 2.0 * secondary_weight:
-        description += f" Also here: {_pick(TOPICS[topics[1]].subjects, rng)}."
+    if rng.random() < 2.0 * subject.second_share:
+        description += f" Also here: {_pick(TOPICS[subject.second].subjects, rng)}."
     return _capital(title), ". ".join(map(_capital, description.split(". ")))
 
 
-def tags(topics: Sequence[int], rng: np.random.Generator) -> tuple[str, ...]:
+def tags(subject: Subject, rng: np.random.Generator) -> tuple[str, ...]:
     """One or two hashtags without the hash, the second of either topic; one in ten is about something else."""
-    about = [topics[0]] + ([topics[int(rng.integers(2))]] if rng.random() < _SECOND_TAG else [])
+    about = [subject.first]
+    if rng.random() < _SECOND_TAG:
+        about.append((subject.first, subject.second)[int(rng.integers(2))])
     said = [int(rng.integers(len(TOPICS))) if rng.random() < _WRONG_TAG else topic for topic in about]
     return tuple(dict.fromkeys(TOPICS[topic].tags[place] for place, topic in enumerate(said)))
 

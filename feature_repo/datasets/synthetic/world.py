@@ -93,6 +93,15 @@ class Truth:
     tastes_end: Floats
 
 
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a content is about: indices of its dominant and secondary topic, and the share of the latter."""
+
+    first: int
+    second: int
+    second_share: float
+
+
 @dataclass(frozen=True)
 class World:
     """Latent state of `contents` contents and `users` users over `days` days; every array is made on first use."""
@@ -123,6 +132,11 @@ class World:
     def secondary_weight(self) -> Floats:
         """Share of the secondary topic in each content, (n,), in 0.05..0.45."""
         return 0.05 + 0.4 * stream(self.seed, "mixture").random(self.contents)
+
+    def subject(self, index: int) -> Subject:
+        """What one content is about."""
+        first, second = self.topics[index].tolist()
+        return Subject(first, second, float(self.secondary_weight[index]))
 
     @cached_property
     def creator(self) -> Ints:

@@ -9,15 +9,20 @@ import av
 import numpy as np
 
 from feature_repo.datasets.synthetic.clips import FPS, FRAMES, SIDE, pan, save_mp4
-from feature_repo.datasets.synthetic.render import Look, picture
+from feature_repo.datasets.synthetic.render import picture
 from feature_repo.datasets.synthetic.sound import waveform
-from feature_repo.datasets.synthetic.world import stream
+from feature_repo.datasets.synthetic.world import Subject, stream
 
-LOOK = Look(topics=(4, 6), secondary_weight=0.3, quality=0.8)
+SUBJECT = Subject(first=4, second=6, second_share=0.3)
 
 
 def write(path: Path) -> bytes:
-    save_mp4(path, picture(LOOK, 64, stream(0, "image")), waveform(LOOK, stream(0, "audio")), stream(0, "video"))
+    save_mp4(
+        path,
+        picture(SUBJECT, 0.8, 64, stream(0, "image")),
+        waveform(SUBJECT, 0.8, stream(0, "audio")),
+        stream(0, "video"),
+    )
     return path.read_bytes()
 
 
@@ -43,6 +48,6 @@ def test_the_clock_is_not_in_the_file(tmp_path: Path) -> None:
 
 def test_the_window_stays_within_the_picture() -> None:
     for seed in range(20):
-        pictures = pan(picture(LOOK, 32, stream(0, "image")), stream(seed, "video"))
+        pictures = pan(picture(SUBJECT, 0.8, 32, stream(0, "image")), stream(seed, "video"))
         assert len(pictures) == FRAMES
         assert {frame.size for frame in pictures} == {(SIDE, SIDE)}

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from feature_repo.contracts import Content, EventType, Modality
+from feature_repo.datasets.base import Dataset
 from feature_repo.datasets.synthetic import Synthetic, Truth
 from feature_repo.errors import ConfigurationError
 
@@ -85,7 +86,7 @@ def test_clips_are_for_a_share_of_the_contents(make: Make) -> None:
 
 
 def test_every_medium_named_is_there_and_none_is_missed(make: Make) -> None:
-    world = make()
+    world: Dataset = make()
     for content in world.contents():
         assert {Modality.IMAGE, Modality.AUDIO} <= content.media.keys()
         assert all(path.is_file() for path in content.media.values())
