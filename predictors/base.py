@@ -1,0 +1,91 @@
+"""What a predictor is, and the table of them."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from feature_repo.columns import Columns
+from feature_repo.errors import unknown_name
+from feature_repo.settings import Settings
+from predictors import golden, versions
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What a predictor says of n rows: `score` (n,) float64, `probabilities` (n, classes) float64 that sum to 1
+    per row, and `classes` (n,) int64, the likeliest class.
+    """
+
+    score: npt.NDArray[np.float64]
+    probabilities: npt.NDArray[np.float64]
+    classes: npt.NDArray[np.int64]
+
+
+class Predictor(Protocol):
+    """A trained model. `service` is the feature service it is fed from, `features` the columns of it that it reads,
+    `embeddings` the digest of the spec behind each vector column.
+    """
+
+    name: str
+    service: str
+
+    @property
+    def version(self) -> str:
+        """Names what it was trained from; the name of its folder."""
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Columns that `score` reads."""
+
+    @property
+    def embeddings(self) -> Mapping[str, str]:
+        """Embedding name -> digest of the spec that its vectors were made by."""
+
+    def score(self, columns: Columns) -> Scores:
+        """Score every row. Raises StateError where a feature is missing or a vector has another length."""
+
+
+class Loadable(Protocol):
+    """The class of a predictor, as `PREDICTORS` names it."""
+
+    def load(self, folder: Path) -> Predictor:
+        """The predictor saved in `folder`. Raises StateError where a file cannot be read."""
+
+
+# name -> "module:Class", imported when the predictor is first loaded
+PREDICTORS: Mapping[str, str] = {"popularity": "predictors.catboost:Popularity"}
+
+
+def load_predictor(settings: Settings, name: str, version: str = "current") -> Predictor:
+    """A trained predictor, checked: its files are those of its manifest and it scores its golden batch as it did.
+
+    Raises ConfigurationError for an unknown name, NotFoundError for an unknown version, StateError where
+    nothing is trained yet or a check fails.
+    """
+    if name not in PREDICTORS:
+        raise unknown_name("predictor", name, PREDICTORS)
+    folder = versions.find(settings, name, version)
+    manifest = versions.verify(folder)
+    module, _, attribute = PREDICTORS[name].partition(":")
+    predictor = cast(Loadable, getattr(importlib.import_module(module), attribute)).load(folder)
+    versions.require_agreement(manifest, folder, identity(predictor))
+    golden.check_golden(folder, predictor)
+    return predictor
+
+
+def identity(predictor: Predictor) -> dict[str, object]:
+    """What a predictor says of itself, as its manifest holds it."""
+    return {
+        "name": predictor.name,
+        "version": predictor.version,
+        "service": predictor.service,
+        "features": list(predictor.features),
+        "embeddings": dict(predictor.embeddings),
+    }

@@ -1,0 +1,103 @@
+"""A release in memory: the store, models, indexes and embedders that match, as the scoring service uses them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from feature_repo.columns import Columns
+from feature_repo.contracts import EmbeddingSpec
+from feature_repo.errors import StateError
+from indexers.search import VectorIndex
+from predictors.base import Predictor
+from predictors.pins import EmbeddingPin, ReleaseManifest
+
+
+class FeatureReader(Protocol):
+    """The online store, as the service sees it."""
+
+    def read(self, service: str, content_ids: Sequence[str], user_id: str | None = None) -> Columns:
+        """One row a content, in order; nothing is present in an unknown one."""
+        ...
+
+
+class Encoder(Protocol):
+    """An embedder, as the service sees it."""
+
+    @property
+    def spec(self) -> EmbeddingSpec:
+        """What its vectors are."""
+        ...
+
+    def embed_text(self, text: str) -> npt.NDArray[np.float32]:
+        """(dim,) float32."""
+        ...
+
+    def embed_image(self, data: bytes) -> npt.NDArray[np.float32]:
+        """(dim,) float32."""
+        ...
+
+
+class Encoders:
+    """The release's embedders, each loaded when it is first asked for, once, whichever thread asks."""
+
+    def __init__(self, pins: Mapping[str, EmbeddingPin], load: Callable[[str], Encoder]) -> None:
+        self._pins = pins
+        self._load = load
+        self._loaded: dict[str, Encoder] = {}
+        self._lock = threading.Lock()
+
+    def get(self, name: str) -> Encoder:
+        """The embedder. Raises StateError where it is not of the pinned spec, WeightsError without its weights."""
+        with self._lock:
+            if name not in self._loaded:
+                encoder = self._load(name)
+                pinned = self._pins[name].spec_digest
+                if encoder.spec.digest != pinned:
+                    raise StateError(
+                        f"embedder {name} is of spec {encoder.spec.digest}, the release pins {pinned}: "
+                        f"run `larder embed {name}`, then `larder release`"
+                    )
+                self._loaded[name] = encoder
+            return self._loaded[name]
+
+    def warm(self) -> None:
+        """Load every embedder that a query can need."""
+        for name, pin in self._pins.items():
+            if pin.query_modalities:
+                self.get(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A predictor in memory, and what it measured when it was trained."""
+
+    predictor: Predictor
+    metrics: Mapping[str, float]
+
+    @property
+    def class_count(self) -> int:
+        """Number of classes: even of no rows, the probabilities have a column for each."""
+        return int(self.predictor.score(Columns(0, {}, {})).probabilities.shape[1])
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedRelease:
+    """A release in memory: its parts match. `titles` gives the titles of contents by id."""
+
+    manifest: ReleaseManifest
+    store: FeatureReader
+    models: Mapping[str, Model]
+    indexes: Mapping[str, VectorIndex]
+    encoders: Encoders
+    titles: Callable[[Sequence[str]], Mapping[str, str]]
+
+    @property
+    def version(self) -> str:
+        """Version of the manifest."""
+        return self.manifest.version

@@ -1,0 +1,60 @@
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+
+from feature_repo.errors import ConfigurationError
+from predictors.splits import SPLITS, Splits, split
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+def contents(count: int) -> tuple[list[str], list[datetime]]:
+    return [f"c{i}" for i in range(count)], [START + timedelta(hours=(i * 37) % count) for i in range(count)]
+
+
+@pytest.mark.parametrize("kind", SPLITS)
+class TestEverySplit:
+    def test_every_row_is_in_exactly_one_part_near_80_10_10(self, kind: str) -> None:
+        parts = split(kind, *contents(2000), seed=0)
+        assert sorted(np.concatenate([parts.train, parts.valid, parts.test]).tolist()) == list(range(2000))
+        assert np.allclose(np.array(list(parts.sizes.values())) / 2000, [0.8, 0.1, 0.1], atol=0.02)
+
+    def test_the_order_of_the_rows_does_not_matter(self, kind: str) -> None:
+        ids, times = contents(300)
+        there = split(kind, ids, times, seed=0)
+        back = split(kind, ids[::-1], times[::-1], seed=0)
+        assert {ids[i] for i in there.test} == {ids[::-1][i] for i in back.test}
+
+    def test_nothing_gives_nothing(self, kind: str) -> None:
+        assert split(kind, [], [], seed=0).sizes == {"train": 0, "valid": 0, "test": 0}
+
+
+def named(ids: list[str], parts: Splits) -> dict[str, str]:
+    return {ids[row]: kind for kind in ("train", "valid", "test") for row in getattr(parts, kind)}
+
+
+def test_a_content_keeps_its_random_split_when_others_are_added() -> None:
+    ids, times = contents(400)
+    before, after = (
+        named(ids[:300], split("random", ids[:300], times[:300], 7)),
+        named(ids, split("random", ids, times, 7)),
+    )
+    assert all(after[content_id] == kind for content_id, kind in before.items())
+
+
+def test_the_seed_changes_the_random_split() -> None:
+    ids, times = contents(300)
+    assert split("random", ids, times, 0).test.tolist() != split("random", ids, times, 1).test.tolist()
+
+
+def test_the_time_split_tests_on_the_latest() -> None:
+    ids, times = contents(1000)
+    parts = split("time", ids, times, seed=0)
+    assert max(times[i] for i in parts.train) < min(times[i] for i in parts.valid)
+    assert max(times[i] for i in parts.valid) < min(times[i] for i in parts.test)
+
+
+def test_an_unknown_split_names_the_valid_ones() -> None:
+    with pytest.raises(ConfigurationError, match="random, time"):
+        split("shuffle", [], [], seed=0)
