@@ -73,8 +73,7 @@ class Columns:
 
 def _to_array(series: pl.Series) -> npt.NDArray[Any]:
     if isinstance(series.dtype, pl.Array):
-        dim = series.dtype.shape[0]
-        return series.fill_null([float("nan")] * dim).to_numpy().astype(np.float32, copy=False).reshape(-1, dim)
+        return series.to_numpy().astype(np.float32, copy=False)  # a null row comes out as NaN
     if isinstance(series.dtype, pl.List) and series.dtype.inner in (pl.Float32, pl.Float64):
         dims = series.list.len().drop_nulls().unique()
         dim = int(dims[0]) if len(dims) == 1 else 0

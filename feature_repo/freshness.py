@@ -19,15 +19,11 @@ def source_digest(folder: Path) -> str:
 
 
 class Marks:
-    """What each view's source looked like when it was last brought into the online store at `online`.
+    """What each view's source looked like when it was last brought online, in the file at `path`."""
 
-    The marks go with that store: where it was removed, nothing is fresh.
-    """
-
-    def __init__(self, path: Path, online: Path) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        known = path.exists() and online.exists()
-        self._marks: dict[str, str] = json.loads(path.read_text()) if known else {}
+        self._marks: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
 
     def get(self, view: str) -> str | None:
         """The mark of a view, None where there is none."""

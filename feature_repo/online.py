@@ -38,6 +38,17 @@ def decode(answer: GetOnlineFeaturesResponse | None, fields: Mapping[str, Featur
     return Columns(rows, values, present)
 
 
+def holds_any(answer: GetOnlineFeaturesResponse, view: FeatureView) -> bool:
+    """Whether the store had a row of `view` for any key, be its values null."""
+    features = {feature.name for feature in view.features}
+    return any(
+        status != FieldStatus.NOT_FOUND
+        for name, result in zip(answer.metadata.feature_names.val, answer.results, strict=True)
+        if name in features
+        for status in result.statuses
+    )
+
+
 def _type_of(view: FeatureView, name: str) -> FeastType:
     dtype: FeastType = next(f.dtype for f in view.features if f.name == name)
     return dtype

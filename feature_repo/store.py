@@ -24,7 +24,7 @@ from feature_repo import entities
 from feature_repo.columns import Columns
 from feature_repo.errors import InputError, StateError, UnavailableError
 from feature_repo.freshness import Marks, source_digest
-from feature_repo.online import decode
+from feature_repo.online import decode, holds_any
 from feature_repo.services import feature_services
 from feature_repo.settings import Settings
 from feature_repo.views import embedding_views, scalar_views
@@ -110,11 +110,11 @@ class Store:
             raise StateError("nothing is applied yet: run `larder apply`")
         if unknown := sorted(set(views) - set(applied)):
             raise InputError(f"no such view: {', '.join(unknown)}; applied: {', '.join(applied)}")
-        marks = Marks(self._settings.home / "materialized.json", self._online_path())
+        marks = Marks(self._settings.home / "materialized.json")
         for name in views or applied:
             view = self._feast.get_feature_view(name)
             mark = f"{start.isoformat()} {source_digest(_folder(view))}"
-            fresh = not force and end is None and marks.get(name) == mark
+            fresh = not force and end is None and marks.get(name) == mark and self._is_online(view)
             if not fresh:
                 with _quiet():
                     self._feast.materialize(start, end or datetime.now(UTC), feature_views=[name], force=True)
@@ -199,8 +199,13 @@ class Store:
             self._reads[name] = reads
         return self._reads[name]
 
-    def _online_path(self) -> Path:
-        return Path(self._feast.config.online_store.path)
+    def _is_online(self, view: FeatureView) -> bool:
+        """Whether the view's first key is there: the online store may have been emptied since the mark was made."""
+        first = pl.scan_parquet(_folder(view) / "*.parquet").select(view.join_keys).head(1).collect()
+        references = [f"{view.name}:{feature.name}" for feature in view.features]
+        if first.is_empty():
+            return True
+        return holds_any(self._feast.get_online_features(references, first.to_dicts()).proto, view)
 
 
 def repo_config(settings: Settings) -> RepoConfig:

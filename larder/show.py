@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from predictors.pins import ReleaseManifest
     from predictors.train import TrainReport
 
-METRICS = ("r2", "spearman", "mae", "accuracy", "macro_f1", "kappa")
+METRICS = ("r2", "spearman", "mae", "accuracy", "macro_f1", "weighted_kappa")
 
 
 def ingest(display: Display, report: IngestReport, as_json: bool) -> None:

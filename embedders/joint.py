@@ -1,0 +1,106 @@
+"""Pictures and texts in one space: CLIP (https://arxiv.org/abs/2103.00020) and its kin, through open_clip."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import open_clip
+import torch
+from PIL import Image
+from torch import nn
+
+from embedders.base import Decoded, Embedder, Matrix, Vector, read_file, read_text
+from embedders.device import PixelNorm, pick_device
+from embedders.media.image import Fit, Pixels, decode_image
+from embedders.specs import BUNDLED_INSTEAD
+from feature_repo.catalog import CatalogItem
+from feature_repo.contracts import EmbeddingSpec, Modality
+from feature_repo.errors import MediaError, WeightsError
+from feature_repo.settings import Settings
+
+_RESAMPLE = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+
+
+class JointEmbedder(Embedder):
+    """Both towers of one model: the spec's modality says which encodes contents; queries may use either."""
+
+    def __init__(self, spec: EmbeddingSpec, settings: Settings) -> None:
+        self.spec = spec
+        self.window = settings.batch_size
+        self._max_pixels = settings.max_pixels
+        self._device = pick_device(settings)
+        self._model, self._tokeniser = _load(spec, settings)
+        self._model.eval().to(self._device)
+        self._tokenising = Lock()  # some of open_clip's tokenisers cannot be shared between threads
+        preprocess = self._model.visual.preprocess_cfg
+        self._fit = _fit(preprocess)
+        self._norm = PixelNorm(
+            [255 * m for m in preprocess["mean"]], [255 * s for s in preprocess["std"]], self._device
+        )
+
+    def decode(self, item: CatalogItem) -> Decoded:
+        """(height, width, 3) uint8 pixels or (context length,) int64 token ids."""
+        if self.spec.modality is Modality.IMAGE:
+            return self._pixels(read_file(item, Modality.IMAGE))
+        return self._tokens(read_text(item))
+
+    def encode(self, decoded: Sequence[Decoded]) -> Matrix:
+        """(n, dim) float32."""
+        return self._pictures(decoded) if self.spec.modality is Modality.IMAGE else self._texts(decoded)
+
+    def embed_text(self, text: str) -> Vector:
+        """(dim,) float32. Raises MediaError for an empty text."""
+        if not text.strip():
+            raise MediaError("no text")
+        vector: Vector = self._texts([self._tokens(text)])[0]
+        return vector
+
+    def embed_image(self, data: bytes) -> Vector:
+        """(dim,) float32."""
+        vector: Vector = self._pictures([self._pixels(data)])[0]
+        return vector
+
+    def _pixels(self, data: bytes) -> Pixels:
+        return decode_image(data, self._fit, self._max_pixels)
+
+    def _tokens(self, text: str) -> npt.NDArray[np.int64]:
+        with self._tokenising:
+            return np.asarray(self._tokeniser([text])[0], np.int64)
+
+    @torch.inference_mode()
+    def _pictures(self, pictures: Sequence[Decoded]) -> Matrix:
+        return _unit(self._model.encode_image(self._norm(pictures)))
+
+    @torch.inference_mode()
+    def _texts(self, texts: Sequence[Decoded]) -> Matrix:
+        return _unit(self._model.encode_text(torch.from_numpy(np.stack(texts)).to(self._device)))
+
+
+def _load(spec: EmbeddingSpec, settings: Settings) -> tuple[Any, Any]:
+    """Model and tokeniser. Raises WeightsError."""
+    try:
+        model = open_clip.create_model(
+            settings.clip_model, settings.clip_weights or None, require_pretrained=True, weights_only=True
+        )
+        return model, open_clip.get_tokenizer(settings.clip_model)
+    except Exception as error:  # hub, network, file and shape errors have no common class
+        raise WeightsError(
+            f"{spec.name}: cannot load {settings.clip_model} with weights {settings.clip_weights!r} "
+            f"({type(error).__name__}: {error}). Set LARDER_CLIP_WEIGHTS=/path/to/checkpoint, or let this machine "
+            f"reach the hub once so that the tag is in its cache, {BUNDLED_INSTEAD}"
+        ) from error
+
+
+def _fit(preprocess: dict[str, Any]) -> Fit:
+    size = preprocess["size"]
+    height, width = (size, size) if isinstance(size, int) else size
+    resample = _RESAMPLE.get(preprocess["interpolation"], Image.Resampling.BICUBIC)
+    return Fit(height, width, mode=preprocess["resize_mode"], resample=resample, fill=preprocess["fill_color"])
+
+
+def _unit(features: torch.Tensor) -> Matrix:
+    return np.asarray(nn.functional.normalize(features.float(), dim=-1).cpu(), np.float32)

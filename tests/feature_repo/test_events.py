@@ -1,0 +1,43 @@
+"""The event log: once each, whole segments only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import polars as pl
+import pytest
+
+from feature_repo import events
+from feature_repo.contracts import Interaction
+from feature_repo.events import SCHEMA, EventLog
+from feature_repo.settings import Settings
+
+Make = Callable[[int, int], list[Interaction]]
+
+
+def test_events_come_back_once(settings: Settings, make_interactions: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "SEGMENT_ROWS", 40)
+    log = EventLog(settings.interactions_dir)
+    given = make_interactions(100, 10)
+    assert list(log.append(given)) == [40, 80, 100]
+    list(log.append(given))  # the same data set again
+    list(log.append(given[:70]))  # and with other borders between the segments
+    found = log.scan().collect()
+    assert set(found["event_id"]) == {event.event_id for event in given}
+    assert found.height == len(set(found["event_id"]))
+
+
+def test_an_empty_log_has_the_columns(settings: Settings) -> None:
+    frame = EventLog(settings.interactions_dir).scan().collect()
+    assert frame.is_empty()
+    assert frame.schema == pl.Schema(SCHEMA)
+
+
+def test_times_and_values_survive(settings: Settings, make_interactions: Make) -> None:
+    given = {event.event_id: event for event in make_interactions(20, 3)}
+    log = EventLog(settings.interactions_dir)
+    list(log.append(given.values()))
+    for row in log.scan().collect().iter_rows(named=True):
+        event = given[row["event_id"]]
+        assert (row["user_id"], row["content_id"], row["event"]) == (event.user_id, event.content_id, event.event.value)
+        assert (row["timestamp"], row["value"]) == (event.timestamp, event.value)

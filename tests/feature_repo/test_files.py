@@ -1,0 +1,66 @@
+"""A file is whole or absent."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from feature_repo.files import digest_file, replacing, sweep, write_json
+
+
+def test_success_replaces_and_leaves_nothing_beside(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "x.txt"
+    for text in ("one", "two"):
+        with replacing(path) as beside:
+            beside.write_text(text)
+    assert path.read_text() == "two"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_failure_keeps_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "x.txt"
+    path.write_text("old")
+
+    def fail() -> None:
+        with replacing(path) as beside:
+            beside.write_text("new")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_appears_in_one_step(tmp_path: Path) -> None:
+    with replacing(tmp_path / "folder") as beside:
+        beside.mkdir()
+        (beside / "in.txt").write_text("x")
+        assert not (tmp_path / "folder").exists()
+    assert (tmp_path / "folder" / "in.txt").read_text() == "x"
+
+
+def test_a_half_written_file_matches_no_pattern_and_is_swept(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys, pathlib; from feature_repo.files import replacing\n"
+        "with replacing(pathlib.Path(sys.argv[1]) / 'x.parquet') as beside:\n"
+        "    beside.write_text('half'); os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert list(tmp_path.glob("*.parquet")) == []
+    assert len(list(tmp_path.iterdir())) == 1
+    sweep(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_json_and_digest(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"b": 1, "a": "é"})
+    write_json(tmp_path / "b.json", {"a": "é", "b": 1})
+    assert digest_file(tmp_path / "a.json") == digest_file(tmp_path / "b.json")
+    with pytest.raises(OSError, match="none"):
+        digest_file(tmp_path / "none")

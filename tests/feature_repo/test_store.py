@@ -1,0 +1,193 @@
+"""The store, through Feast: what is applied, brought online, read back and joined in time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from feature_repo.catalog import Catalog
+from feature_repo.columns import Columns
+from feature_repo.contracts import EmbeddingSpec
+from feature_repo.errors import InputError, StateError
+from feature_repo.schema import VIEWS
+from feature_repo.settings import Settings
+from feature_repo.store import Store
+
+START = datetime(2025, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def store(filled: Catalog, settings: Settings) -> Store:
+    """A store over `filled`, applied and materialized."""
+    made = Store(settings)
+    made.apply()
+    list(made.materialize())
+    return made
+
+
+def _rows(settings: Settings, view: str) -> pl.DataFrame:
+    return pl.read_parquet(settings.features_dir / view / "rows.parquet")
+
+
+def test_apply_defines_a_view_for_everything_there_is(store: Store, settings: Settings) -> None:
+    assert store.view_names() == sorted([*VIEWS, "toy"])
+    assert Store(settings).apply().removed == []
+
+
+def test_apply_before_ingest_says_what_to_run(settings: Settings) -> None:
+    with pytest.raises(StateError, match="larder ingest"):
+        Store(settings).apply()
+    with pytest.raises(StateError, match="larder apply"):
+        list(Store(settings).materialize())
+
+
+def test_read_gives_the_latest_rows_in_the_order_asked(store: Store, settings: Settings) -> None:
+    asked = ["c003", "nope", "c000", "c003", "c039"]
+    columns = store.read("interest", asked, "u1")
+    assert columns.rows == 5
+    meta = {row["content_id"]: row for row in _rows(settings, "content_meta").to_dicts()}
+    stats = _rows(settings, "content_stats").sort("event_timestamp").group_by("content_id").last()
+    views = dict(zip(stats["content_id"], stats["content_views"], strict=True))
+    for row, content_id in enumerate(asked):
+        known = content_id in meta
+        assert columns.present["title"][row] == known
+        if known:
+            assert columns.objects("title")[row] == meta[content_id]["title"]
+            assert columns.objects("tags")[row] == meta[content_id]["tags"]
+            assert columns.numbers("duration_s")[row] == meta[content_id]["duration_s"]
+            assert columns.numbers("content_views")[row] == views[content_id]
+    assert columns.present["toy"].tolist() == [True, False, True, True, False]  # c039 was never embedded
+    expected = np.random.default_rng(0).normal(size=(38, 8)).astype(np.float32)
+    np.testing.assert_array_equal(columns.vectors("toy")[[0, 2, 3]], expected[[3, 0, 3]])
+    user = _rows(settings, "user_stats").filter(user_id="u1").sort("event_timestamp")[-1]
+    assert columns.numbers("user_likes").tolist() == [user["user_likes"].item()] * 5
+
+
+def test_creator_features_follow_the_content(store: Store, settings: Settings) -> None:
+    columns = store.read("popularity", ["c001", "c005"])  # c005 has no creator
+    latest = _rows(settings, "creator_stats").filter(creator_id="k1").sort("event_timestamp")[-1]
+    assert columns.numbers("creator_posts")[0] == latest["creator_posts"].item()
+    assert columns.present["creator_posts"].tolist() == [True, False]
+
+
+def test_unknown_users_and_no_user_are_absent(store: Store) -> None:
+    for user in (None, "nobody"):
+        columns = store.read("interest", ["c001"], user)
+        assert not columns.present["user_likes"].any()
+        assert columns.present["title"].all()
+
+
+def test_no_contents_give_no_rows(store: Store) -> None:
+    columns = store.read("interest", [], "u1")
+    assert columns.rows == 0
+    assert columns.vectors("toy").shape == (0, 8)
+
+
+@pytest.mark.parametrize("ids", [[None], [""], [3], ["c001", None]])
+def test_an_id_that_is_no_text_is_named(store: Store, ids: list[str]) -> None:
+    with pytest.raises(InputError, match=rf"content_ids\[{len(ids) - 1}\]"):
+        store.read("popularity", ids)
+
+
+def test_a_service_that_is_not_applied_says_what_to_run(store: Store) -> None:
+    with pytest.raises(StateError, match=r"'nothing'.*larder apply"):
+        store.read("nothing", ["c001"])
+
+
+def test_training_frame_is_as_of_each_rows_time(store: Store, settings: Settings) -> None:
+    times = [START + timedelta(days=d, hours=5) for d in (3, 9, 3, 15, 3)]
+    entities = pl.DataFrame(
+        {
+            "content_id": ["c003", "c003", "c003", "c010", "gone"],
+            "creator_id": ["k3", "k3", "k3", "", "k0"],
+            "user_id": ["u1", "u1", "u1", "u2", "u1"],
+            "event_timestamp": times,
+            "label": [1, 2, 3, 4, 5],
+        },
+        schema_overrides={"event_timestamp": pl.Datetime("us", "UTC")},
+    )
+    frame = store.training_frame(entities, "interest")
+    assert frame["label"].to_list() == [1, 2, 3, 4, 5]  # duplicates kept, order kept
+    for view, (entity, features) in VIEWS.items():
+        rows = _rows(settings, view)
+        for got in frame.to_dicts():
+            known = rows.filter(
+                pl.col(f"{entity}_id") == got[f"{entity}_id"], pl.col("event_timestamp") <= got["event_timestamp"]
+            ).sort("event_timestamp")
+            expected = known[-1].to_dicts()[0] if known.height else dict.fromkeys(features)
+            assert {name: got[name] for name in features} == {name: expected[name] for name in features}
+
+
+def test_an_empty_frame_gives_the_columns(store: Store) -> None:
+    schema: dict[str, pl.DataType | type[pl.DataType]] = {
+        "content_id": pl.String,
+        "creator_id": pl.String,
+        "event_timestamp": pl.Datetime("us", "UTC"),
+    }
+    frame = store.training_frame(pl.DataFrame(schema=schema), "popularity")
+    assert frame.height == 0
+    assert "toy" in frame.columns
+
+
+def test_the_server_and_the_training_frame_see_the_same(store: Store, filled: Catalog) -> None:
+    ids = [f"c{i:03d}" for i in range(40)]
+    online = store.read("interest", ids, "u4")
+    creators = [item.content.creator_id or "" for item in filled.get(ids).values()]
+    now = [datetime.now(UTC)] * len(ids)
+    entities = pl.DataFrame(
+        {"content_id": ids, "creator_id": creators, "user_id": ["u4"] * len(ids), "event_timestamp": now}
+    )
+    offline = Columns.from_frame(store.training_frame(entities, "interest"))
+    for name, values in online.values.items():
+        np.testing.assert_array_equal(offline.present[name], online.present[name], err_msg=name)
+        if values.dtype == object:
+            assert offline.values[name].tolist() == values.tolist(), name
+        else:
+            np.testing.assert_array_equal(offline.values[name], values, err_msg=name)
+
+
+def test_materializing_again_writes_only_what_changed(
+    store: Store, filled: Catalog, settings: Settings, embed_toy: Callable[..., object]
+) -> None:
+    assert all(done.fresh for done in store.materialize())
+    embed_toy(settings, filled, ["c039"], "p1", 5)
+    assert [done.view for done in store.materialize() if not done.fresh] == ["toy"]
+    assert store.read("popularity", ["c039"]).present["toy"].all()
+    assert not any(done.fresh for done in store.materialize(views=["toy"], force=True))
+    Path(settings.home / "online.db").unlink()
+    Store(settings).apply()
+    assert not any(done.fresh for done in Store(settings).materialize())
+
+
+def test_a_reencoded_vector_wins(
+    store: Store,
+    filled: Catalog,
+    settings: Settings,
+    embed_toy: Callable[..., np.ndarray],
+) -> None:
+    time.sleep(0.01)
+    content = filled.get(["c004"])["c004"].content
+    filled.upsert_contents([type(content)("c004", "New", content.published_at)], "toy")
+    newer = embed_toy(settings, filled, ["c004"], "p1", 77)
+    list(store.materialize())
+    np.testing.assert_array_equal(store.read("popularity", ["c004"]).vectors("toy")[0], newer[0])
+
+
+def test_unknown_views_are_named(store: Store) -> None:
+    with pytest.raises(InputError, match="no such view: what"):
+        list(store.materialize(views=["what"]))
+
+
+def test_a_view_of_an_embedding_that_is_gone_is_removed(
+    store: Store, filled: Catalog, settings: Settings, spec: EmbeddingSpec, unregister: Callable[[str], None]
+) -> None:
+    unregister("toy")
+    assert store.apply().removed == ["toy"]
+    assert "toy" not in store.view_names()
+    assert "toy" not in store.read("popularity", ["c001"]).values
