@@ -7,8 +7,10 @@ a label at t can never be part of its own features.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator
 from itertools import chain
+from pathlib import Path
 
 import polars as pl
 
@@ -46,9 +48,17 @@ def write_statistics(settings: Settings, catalog: Catalog) -> Iterator[str]:
     }
     for view, make in frames.items():
         frame = make().select(pl.col(name).cast(dtype) for name, dtype in full_schema(view).items())
-        with replacing(settings.features_dir / view / "rows.parquet") as beside:
-            frame.write_parquet(beside)
+        _write_if_changed(frame, settings.features_dir / view / "rows.parquet")
         yield view
+
+
+def _write_if_changed(frame: pl.DataFrame, path: Path) -> None:
+    """Leave a file alone that says the same, so that what was made from it stays fresh."""
+    written = io.BytesIO()
+    frame.write_parquet(written)
+    if not path.exists() or path.read_bytes() != written.getvalue():
+        with replacing(path) as beside:
+            beside.write_bytes(written.getvalue())
 
 
 def content_meta(catalog: Catalog) -> pl.DataFrame:

@@ -164,12 +164,18 @@ def _score(predictor: Predictor, columns: Columns, known: Mask) -> Scores:
 
 
 def _default(release: LoadedRelease, query: Query) -> str:
-    """The release's embedding for this kind of query. Raises InputError where it has none."""
+    """The release's embedding for this kind of query; for a content that is not in its index, one that has it.
+
+    Raises InputError where there is none.
+    """
     kind = _KIND[type(query)]
     try:
-        return release.manifest.defaults[kind]
+        name = release.manifest.defaults[kind]
     except KeyError:
         raise InputError(f"embedding: this release has none that is searched by {kind}") from None
+    if isinstance(query, ByContent) and query.content_id not in release.indexes[name]:
+        return next((n for n, index in sorted(release.indexes.items()) if query.content_id in index), name)
+    return name
 
 
 def _vector(release: LoadedRelease, name: str, query: Query) -> npt.NDArray[np.float32]:

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -18,7 +18,7 @@ from typing import TypeVar
 import numpy as np
 
 from feature_repo.contracts import Modality
-from feature_repo.errors import StateError, UnavailableError
+from feature_repo.errors import NotFoundError, StateError, UnavailableError
 from grpc_api.client import Scorer
 from grpc_api.messages import Prediction, Similarities
 from larder import show, steps
@@ -82,7 +82,7 @@ def run(space: steps.Workspace, options: DemoOptions) -> None:
     write_report(space, data, options.report)
     space.display.table("seconds a stage", ("stage", "s"), list(clock.seconds.items()))
     space.display.note(f"report: {options.report}")
-    space.display.note(f"go on by hand: export LARDER_HOME={space.settings.home}; larder status; larder serve")
+    space.display.note(f"go on by hand:\n  export LARDER_HOME={space.settings.home}\n  larder status\n  larder serve")
 
 
 def _prepare(space: steps.Workspace, options: DemoOptions, clock: _Clock) -> ReportData:
@@ -155,8 +155,8 @@ def _sheet(space: steps.Workspace, scorer: Scorer, seed: int) -> Iterator[Neighb
         content = item.content
         by: dict[str, Similarities] = {}
         for embedding in space.settings.embeddings:
-            found = scorer.similar(content_id=content.content_id, embedding=embedding, k=SHEET_COLUMNS)
-            by[embedding] = found
+            with suppress(NotFoundError):  # broken media has no vector
+                by[embedding] = scorer.similar(content_id=content.content_id, embedding=embedding, k=SHEET_COLUMNS)
         yield Neighbours(content.content_id, content.title, by)
 
 

@@ -169,7 +169,7 @@ def _forget_the_run(model: Any) -> None:
         metadata[stamp] = ""
     params = json.loads(metadata["params"])
     for options in (params["flat_params"], params["system_options"]):
-        options["thread_count"] = -1
+        options["thread_count"] = 1  # loading complains of -1
     metadata["params"] = json.dumps(params)
 
 

@@ -33,7 +33,7 @@ from predictors.splits import split
 logger = logging.getLogger(__name__)
 
 LEAST_LABELLED = 50
-FORMAT = "1"  # raised when the code makes another model of the same data: old versions are then stale
+FORMAT = "2"  # raised when the code makes another model of the same data: old versions are then stale
 
 
 class TrainingStore(Protocol):
