@@ -29,7 +29,10 @@ proto: $(READY) ## generate the gRPC code from protos/
 	$(BIN)/python -m protos.generate
 
 bench: $(READY) ## run every benchmark; results go to benchmarks/results/
-	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
+	$(BIN)/larder demo
+	$(BIN)/python -m benchmarks.embed
+	LARDER_HOME=$${LARDER_HOME:-.larder}/demo-synthetic $(BIN)/python -m benchmarks.serve
+	LARDER_HOME=$${LARDER_HOME:-.larder}/demo-synthetic $(BIN)/python -m benchmarks.neighbours
 
 format: $(READY) ## put the code into shape
 	$(BIN)/ruff check --fix .

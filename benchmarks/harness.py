@@ -61,7 +61,7 @@ def publish(name: str, rows: Sequence[Row]) -> Path:
     table = Table("claim", "ours", "peer", "ratio", "floor", "unit", title=f"{name}: {machine()}")
     for row in rows:
         ratio = f"[{'green' if row.holds else 'red'}]{row.ratio:.3f}[/]"
-        table.add_row(row.claim, f"{row.ours:,.1f}", f"{row.peer:,.1f}", ratio, f"{row.floor:g}", row.unit)
+        table.add_row(row.claim, f"{row.ours:,.4g}", f"{row.peer:,.4g}", ratio, f"{row.floor:g}", row.unit)
     Console().print(table)
     path = RESULTS / f"{name}.json"
     write_json(path, [asdict(row) | {"ratio": row.ratio, "holds": row.holds} for row in rows])

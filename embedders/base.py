@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedders.specs import resolve_spec
-from feature_repo.catalog import CatalogItem
+from feature_repo.catalog_rows import CatalogItem
 from feature_repo.contracts import EmbeddingSpec, Modality
 from feature_repo.errors import ConfigurationError, MediaError, WeightsError
 from feature_repo.files import digest_file

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from feature_repo.catalog import CatalogItem
+from feature_repo.catalog_rows import CatalogItem
 from feature_repo.contracts import EmbeddingSpec, Modality, digest
 
 

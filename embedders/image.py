@@ -16,7 +16,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from embedders.base import Decoded, Embedder, Matrix, Vector, read_file, require_weights
 from embedders.device import PixelNorm, pick_device
 from embedders.media.image import Fit, Pixels, decode_image
-from feature_repo.catalog import CatalogItem
+from feature_repo.catalog_rows import CatalogItem
 from feature_repo.contracts import EmbeddingSpec, Modality
 from feature_repo.settings import Settings
 

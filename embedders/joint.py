@@ -17,7 +17,7 @@ from embedders.base import Decoded, Embedder, Matrix, Vector, read_file, read_te
 from embedders.device import PixelNorm, pick_device
 from embedders.media.image import Fit, Pixels, decode_image
 from embedders.specs import BUNDLED_INSTEAD
-from feature_repo.catalog import CatalogItem
+from feature_repo.catalog_rows import CatalogItem
 from feature_repo.contracts import EmbeddingSpec, Modality
 from feature_repo.errors import MediaError, WeightsError
 from feature_repo.settings import Settings

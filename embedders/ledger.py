@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 
 from embedders.fingerprint import fingerprint
-from feature_repo.catalog import CatalogItem, LedgerRow
+from feature_repo.catalog_rows import CatalogItem, LedgerRow
 from feature_repo.contracts import EmbeddingSpec
 
 

@@ -22,7 +22,8 @@ from embedders.base import Decoded, Embedder, Matrix, load_embedder
 from embedders.fingerprint import changed_at
 from embedders.ledger import Pending, plan
 from embedders.specs import resolve_spec
-from feature_repo.catalog import Catalog, CatalogItem, LedgerRow
+from feature_repo.catalog import Catalog
+from feature_repo.catalog_rows import CatalogItem, LedgerRow
 from feature_repo.contracts import EmbeddingSpec, digest
 from feature_repo.errors import MediaError, UnavailableError
 from feature_repo.files import sweep
@@ -32,6 +33,7 @@ from feature_repo.vectors import vectors_dir, write_partition
 _AHEAD = 2  # windows decoded, or being decoded, while one is encoded
 
 Outcome = Decoded | MediaError
+Progress = Callable[[int, int], None]
 
 
 @dataclass(slots=True)
@@ -69,8 +71,16 @@ class RunReport:
 class PartitionWorker:
     """Does whole partitions: what a process, here or elsewhere, needs to be handed nothing but tasks."""
 
-    def __init__(self, embedder: Embedder, settings: Settings, catalog: Catalog, stages: Stages) -> None:
+    def __init__(
+        self,
+        embedder: Embedder,
+        settings: Settings,
+        catalog: Catalog,
+        stages: Stages,
+        on_window: Callable[[int], None] = lambda count: None,
+    ) -> None:
         self._stages = stages
+        self._on_window = on_window
         self._embedder = embedder
         self._catalog = catalog
         self._folder = vectors_dir(settings, embedder.spec.name, embedder.spec.digest)
@@ -111,6 +121,7 @@ class PartitionWorker:
             if good:
                 with self._stages.timed("encode"):
                     blocks.append(self._embedder.encode(good))
+            self._on_window(len(window))
         return reasons, np.concatenate(blocks)
 
     def _decoded(self, items: Sequence[CatalogItem]) -> Iterator[list[Outcome]]:
@@ -151,12 +162,12 @@ def run(
     name: str,
     settings: Settings,
     catalog: Catalog,
-    on_progress: Callable[[int], None] | None = None,
+    on_progress: Progress | None = None,
     retry_failed: bool = False,
 ) -> RunReport:
     """Bring the vectors of one embedding up to date; with nothing to do, no model is loaded.
 
-    `on_progress` is called after each partition with the number of its contents. Raises ConfigurationError,
+    `on_progress(done, total)` is called after each window of contents. Raises ConfigurationError,
     WeightsError, and UnavailableError while another run has this embedding.
     """
     stages = Stages()
@@ -174,16 +185,28 @@ def run(
         catalog.register_embedding(spec)
         start = time.perf_counter()
         if embedder:
-            with PartitionWorker(embedder, settings, catalog, stages) as worker:
+            tell = _counting(on_progress, len(todo.pending))
+            with PartitionWorker(embedder, settings, catalog, stages, tell) as worker:
                 for task in _tasks(todo.pending, settings.partition_size):
                     rows = worker.run_partition(task)
                     failed.update(_kind(row.reason) for row in rows if row.reason is not None)
                     encoded += sum(row.partition is not None for row in rows)
-                    if on_progress:
-                        on_progress(len(task))
             _remove_orphans(folder, catalog, spec)
         rate = encoded / (time.perf_counter() - start)
     return RunReport(name, encoded, todo.fresh, todo.failed, dict(failed), stages.seconds, rate)
+
+
+def _counting(on_progress: Progress | None, total: int) -> Callable[[int], None]:
+    """Sums what it is told and passes the sum on beside `total`."""
+    done = 0
+
+    def tell(count: int) -> None:
+        nonlocal done
+        done += count
+        if on_progress:
+            on_progress(done, total)
+
+    return tell
 
 
 def partition_name(pending: Sequence[Pending]) -> str:

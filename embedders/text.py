@@ -15,7 +15,7 @@ from transformers.utils import logging as transformers_logging
 
 from embedders.base import Decoded, Embedder, Matrix, Vector, read_text, require_weights
 from embedders.device import pick_device
-from feature_repo.catalog import CatalogItem
+from feature_repo.catalog_rows import CatalogItem
 from feature_repo.contracts import EmbeddingSpec
 from feature_repo.errors import MediaError
 from feature_repo.settings import Settings

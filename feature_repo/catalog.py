@@ -6,7 +6,6 @@ Every public method is one transaction.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,61 +14,21 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from feature_repo import catalog_schema as schema
+from feature_repo.catalog_rows import (
+    CatalogItem,
+    IndexVersion,
+    LedgerRow,
+    MediaRow,
+    UpsertCounts,
+    catalog_item,
+    content_row,
+    look_at,
+)
 from feature_repo.contracts import Content, EmbeddingSpec, Modality, User
 from feature_repo.errors import NotFoundError
-from feature_repo.files import digest_file
 
 T = TypeVar("T")
 _CHUNK = 500  # rows a statement: SQLite binds at most 32,766 variables
-
-
-@dataclass(frozen=True, slots=True)
-class LedgerRow:
-    """One content's state under one embedding: a partition where its vector lies, or the reason it has none."""
-
-    content_id: str
-    fingerprint: str
-    partition: str | None = None
-    reason: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class MediaRow:
-    """A medium of a content as last looked at; `digest` is None where there is no readable file."""
-
-    path: Path
-    digest: str | None
-    updated_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class CatalogItem:
-    """A content with when its row last changed and the state of its media."""
-
-    content: Content
-    updated_at: datetime
-    media: Mapping[Modality, MediaRow]
-
-
-@dataclass(frozen=True, slots=True)
-class IndexVersion:
-    """One published FAISS index."""
-
-    embedding: str
-    version: str
-    kind: str
-    count: int
-    recall: float
-    created_at: datetime
-
-
-@dataclass(slots=True)
-class UpsertCounts:
-    """What a batch of contents changed."""
-
-    added: int = 0
-    changed: int = 0
-    same: int = 0
 
 
 class Catalog:
@@ -105,7 +64,7 @@ class Catalog:
                 counts.changed += before is not None
                 counts.added += before is None
                 fresh.append(content)
-            self._upsert(connection, schema.contents, [_content_row(c, dataset, now) for c in fresh])
+            self._upsert(connection, schema.contents, [content_row(c, dataset, now) for c in fresh])
             self._replace_media_paths(connection, fresh, now)
         self.refresh_media([c.content_id for c in batch])
         return counts
@@ -143,7 +102,7 @@ class Catalog:
                 rows = connection.execute(query).all()
                 media = self._media_of(connection, [r.content_id for r in rows])
             for row in rows:
-                yield _item(row, media.get(row.content_id, {}))
+                yield catalog_item(row, media.get(row.content_id, {}))
             if len(rows) < page:
                 return
             last = rows[-1].content_id
@@ -155,7 +114,7 @@ class Catalog:
             for chunk in _chunks(content_ids):
                 rows = connection.execute(sa.select(schema.contents).where(schema.contents.c.content_id.in_(chunk)))
                 media = self._media_of(connection, chunk)
-                found |= {row.content_id: _item(row, media.get(row.content_id, {})) for row in rows}
+                found |= {row.content_id: catalog_item(row, media.get(row.content_id, {})) for row in rows}
         return found
 
     def titles(self, content_ids: Sequence[str]) -> dict[str, str]:
@@ -174,7 +133,7 @@ class Catalog:
                 chunks = [query.where(schema.media.c.content_id.in_(c)) for c in _chunks(content_ids)]
             for chunk in chunks:
                 for row in connection.execute(chunk):
-                    seen = _look(Path(row.path), row.size, row.mtime_ns, row.digest)
+                    seen = look_at(Path(row.path), row.size, row.mtime_ns, row.digest)
                     if seen != (row.size, row.mtime_ns, row.digest):
                         moved = seen[2] != row.digest
                         changed.append(
@@ -307,47 +266,3 @@ class Catalog:
 def _chunks(rows: Sequence[T]) -> Iterator[Sequence[T]]:
     for start in range(0, len(rows), _CHUNK):
         yield rows[start : start + _CHUNK]
-
-
-def _look(
-    path: Path, size: int | None, mtime_ns: int | None, known: str | None
-) -> tuple[int | None, int | None, str | None]:
-    """Size, time and digest of a file; the known digest where size and time are as before, None where unreadable."""
-    try:
-        stat = path.stat()
-        if (stat.st_size, stat.st_mtime_ns) == (size, mtime_ns) and known is not None:
-            return size, mtime_ns, known
-        return stat.st_size, stat.st_mtime_ns, digest_file(path)
-    except OSError:
-        return None, None, None
-
-
-def _content_row(content: Content, dataset: str, now: datetime) -> dict[str, Any]:
-    return {
-        "content_id": content.content_id,
-        "dataset": dataset,
-        "title": content.title,
-        "description": content.description,
-        "creator_id": content.creator_id,
-        "published_at": content.published_at,
-        "tags": list(content.tags),
-        "attributes": dict(content.attributes),
-        "counters": dict(content.counters),
-        "row_digest": content.row_digest,
-        "updated_at": now,
-    }
-
-
-def _item(row: sa.Row[Any], media: Mapping[Modality, MediaRow]) -> CatalogItem:
-    content = Content(
-        content_id=row.content_id,
-        title=row.title,
-        description=row.description,
-        creator_id=row.creator_id,
-        published_at=row.published_at,
-        tags=tuple(row.tags),
-        attributes=row.attributes,
-        counters=row.counters,
-        media={m: r.path for m, r in media.items()},
-    )
-    return CatalogItem(content, row.updated_at, media)

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import TypeVar
 
-from feature_repo.catalog import Catalog, UpsertCounts
+from feature_repo.catalog import Catalog
+from feature_repo.catalog_rows import UpsertCounts
 from feature_repo.datasets.base import Dataset
 from feature_repo.events import EventLog
 from feature_repo.files import replacing

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import polars as pl
 
-from feature_repo.catalog import Catalog, CatalogItem
+from feature_repo.catalog import Catalog
+from feature_repo.catalog_rows import CatalogItem
 from feature_repo.contracts import EventType, Modality
 from feature_repo.events import EventLog
 from feature_repo.files import replacing

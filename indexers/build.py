@@ -18,7 +18,8 @@ from typing import Any
 import faiss
 import numpy as np
 
-from feature_repo.catalog import Catalog, IndexVersion
+from feature_repo.catalog import Catalog
+from feature_repo.catalog_rows import IndexVersion
 from feature_repo.contracts import digest
 from feature_repo.errors import QualityGateError, StateError
 from feature_repo.files import digest_file, replacing, sweep, write_json

@@ -5,19 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from feature_repo.errors import InputError, LarderError
+from feature_repo.errors import LarderError
 from larder.exits import INTERRUPTED, exit_code
-
-if TYPE_CHECKING:
-    from larder.steps import Workspace
+from larder.session import read_file, utc, workspace
 
 app = typer.Typer(
     name="larder",
@@ -65,7 +61,7 @@ def ingest(
 
     Example: `larder ingest movielens data/ml-100k`
     """
-    with _workspace() as space:
+    with workspace() as space:
         from larder import show, steps
 
         report = steps.ingest(space, dataset, path, contents=contents, users=users, seed=seed)
@@ -84,7 +80,7 @@ def embed(
 
     Example: `larder embed efficientnet_lite0 minilm`
     """
-    with _workspace() as space:
+    with workspace() as space:
         from larder import show, steps
 
         reports = [steps.embed(space, name, retry_failed) for name in names or space.settings.embeddings]
@@ -99,7 +95,7 @@ def apply(as_json: Json = False) -> None:
 
     Example: `larder apply`
     """
-    with _workspace() as space:
+    with workspace() as space:
         from larder import show, steps
 
         show.apply(space.display, steps.apply(space), as_json)
@@ -119,10 +115,10 @@ def materialize(
 
     Example: `larder materialize content_meta minilm`
     """
-    with _workspace() as space:
+    with workspace() as space:
         from larder import show, steps
 
-        done = steps.materialize(space, views or (), _utc(start), _utc(end), force)
+        done = steps.materialize(space, views or (), utc(start), utc(end), force)
         show.materialize(space.display, done, as_json)
 
 
@@ -139,7 +135,7 @@ def index(
 
     Example: `larder index minilm --kind hnsw:ef_search=256`
     """
-    with _workspace() as space:
+    with workspace() as space:
         from indexers import versions
         from larder import show, steps
 
@@ -165,7 +161,7 @@ def train(
 
     Example: `larder train popularity --split time`
     """
-    with _workspace() as space:
+    with workspace() as space:
         from larder import show, steps
         from predictors.config import TrainConfig
 
@@ -187,7 +183,7 @@ def release(
 
     Example: `larder release popularity`
     """
-    with _workspace() as space:
+    with workspace() as space:
         from larder import show, steps
         from predictors import release as releases
 
@@ -209,7 +205,7 @@ def serve(
 
     Example: `larder serve --port 50051`
     """
-    with _workspace(host=host, port=port) as space:
+    with workspace(host=host, port=port) as space:
         from larder import steps
 
         steps.serve(space, port_file, warm)
@@ -227,7 +223,7 @@ def predict(
 
     Example: `larder predict 50 95 183`
     """
-    with _workspace() as space:
+    with workspace() as space:
         from grpc_api.client import Scorer
         from larder import show
 
@@ -249,12 +245,12 @@ def similar(
 
     Example: `larder similar --text "a cat on a skateboard" -k 5`
     """
-    with _workspace() as space:
+    with workspace() as space:
         from grpc_api.client import Scorer
         from larder import show
 
         with Scorer(address or f"{space.settings.host}:{space.settings.port}") as scorer:
-            picture = None if image is None else _read(image)
+            picture = None if image is None else read_file(image)
             found = scorer.similar(content_id=content, text=text, image=picture, k=k, embedding=embedding)
         show.similarities(space.display, found, as_json)
 
@@ -265,7 +261,7 @@ def status(as_json: Json = False) -> None:
 
     Example: `larder status --json`
     """
-    with _workspace() as space:
+    with workspace() as space:
         from larder import show
         from larder.status import read_status
 
@@ -288,36 +284,11 @@ def demo(
 
     Example: `larder demo movielens data/ml-100k`
     """
-    with _workspace(sub=f"demo-{dataset}") as space:
+    with workspace(sub=f"demo-{dataset}") as space:
         from larder.demo import DemoOptions, run
 
         chosen = space.settings.seed if seed is None else seed
         run(space, DemoOptions(dataset, path, contents, users, chosen, report, calls))
-
-
-@contextmanager
-def _workspace(sub: str = "", **overrides: object) -> Iterator[Workspace]:
-    from feature_repo.catalog import Catalog
-    from feature_repo.settings import load_settings
-    from larder.display import Display
-    from larder.steps import Workspace
-
-    settings = load_settings(**overrides)
-    if sub:
-        settings = load_settings(home=settings.home / sub, **overrides)
-    with Catalog(settings.catalog) as catalog:
-        yield Workspace(settings, catalog, Display())
-
-
-def _utc(moment: datetime | None) -> datetime | None:
-    return None if moment is None else moment.replace(tzinfo=UTC)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"--image {path}: {error.strerror}") from error
 
 
 def main(arguments: list[str] | None = None) -> None:

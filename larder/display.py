@@ -26,8 +26,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-Advance = Callable[[int], None]
-"""Told how many are done by now."""
+Advance = Callable[[int, int], None]
+"""Told how many are done by now, and of how many."""
 
 
 class RateColumn(ProgressColumn):
@@ -50,13 +50,13 @@ class Display:
         self.err.print(text)
 
     @contextmanager
-    def bar(self, label: str, total: int | None = None) -> Iterator[Advance]:
-        """A progress bar; yields what to call with the number done so far."""
+    def bar(self, label: str) -> Iterator[Advance]:
+        """A progress bar; yields what to call with the number done so far and the number in all."""
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         times = (RateColumn(), TimeElapsedColumn(), TimeRemainingColumn())
         with Progress(*columns, *times, console=self.err, transient=True) as progress:
-            task = progress.add_task(label, total=total)
-            yield lambda done: progress.update(task, completed=done)
+            task = progress.add_task(label, total=None)
+            yield lambda done, total: progress.update(task, completed=done, total=total)
 
     @contextmanager
     def stages(self, label: str) -> Iterator[Callable[[str], None]]:

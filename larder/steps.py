@@ -76,10 +76,11 @@ def materialize(
 
     store = space.store
     done: list[Materialized] = []
-    with space.display.bar("materialize views", len(views) or len(store.view_names())) as advance:
+    total = len(views) or len(store.view_names())
+    with space.display.bar("materialize views") as advance:
         for materialized in store.materialize(start or BEGINNING, end, views, force):
             done.append(materialized)
-            advance(len(done))
+            advance(len(done), total)
     return done
 
 

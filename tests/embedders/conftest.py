@@ -15,7 +15,8 @@ import torch
 from PIL import Image
 
 from embedders.base import Embedder, load_embedder
-from feature_repo.catalog import Catalog, CatalogItem, MediaRow
+from feature_repo.catalog import Catalog
+from feature_repo.catalog_rows import CatalogItem, MediaRow
 from feature_repo.contracts import Content, Modality
 from feature_repo.settings import Settings, load_settings
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from embedders.base import Decoded, Embedder, load_embedder, require_weights
 from embedders.specs import SPECS, resolve_spec
-from feature_repo.catalog import CatalogItem
+from feature_repo.catalog_rows import CatalogItem
 from feature_repo.contracts import Modality
 from feature_repo.errors import ConfigurationError, MediaError, WeightsError
 from feature_repo.settings import Settings

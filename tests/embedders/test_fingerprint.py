@@ -8,7 +8,7 @@ import pytest
 
 from embedders.fingerprint import changed_at, fingerprint
 from embedders.specs import SPECS
-from feature_repo.catalog import CatalogItem, MediaRow
+from feature_repo.catalog_rows import CatalogItem, MediaRow
 from feature_repo.contracts import Content, Modality
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from embedders.fingerprint import fingerprint
 from embedders.ledger import Pending, plan
 from embedders.specs import SPECS
-from feature_repo.catalog import CatalogItem, LedgerRow
+from feature_repo.catalog_rows import CatalogItem, LedgerRow
 from feature_repo.contracts import Content
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)

@@ -50,10 +50,10 @@ def picture_of(content: Content) -> Path:
 
 @every
 def test_every_content_gets_its_vector(name: str, posts: list[Content], catalog: Catalog, settings: Settings) -> None:
-    advanced: list[int] = []
-    report = run(name, settings, catalog, advanced.append)
+    advanced: list[tuple[int, int]] = []
+    report = run(name, settings, catalog, lambda done, total: advanced.append((done, total)))
     assert counts(report) == (10, 0, 0, {})
-    assert advanced == [4, 4, 2]
+    assert advanced == [(4, 10), (8, 10), (10, 10)]
     assert report.rate > 0
     assert {"plan", "load", "read", "decode", "encode", "write", "record"} == set(report.seconds)
     vectors = read_vectors(settings, catalog, name)
@@ -211,11 +211,10 @@ def test_an_interrupted_run_ends_in_the_same_bytes(
     catalog.refresh_media()
     catalog.close()
     other = settings.model_copy(update={"home": shutil.copytree(settings.home, tmp_path / "other")})
-    done: list[int] = []
 
-    def interrupt(advanced: int) -> None:
-        done.append(advanced)
-        if len(done) == partitions:
+    def interrupt(done: int, total: int) -> None:
+        assert total == 10
+        if done > 4 * partitions:  # inside the next partition
             raise KeyboardInterrupt
 
     with Catalog(other.catalog) as undisturbed:

@@ -12,7 +12,8 @@ import pytest
 import sqlalchemy as sa
 
 from feature_repo import catalog_schema as schema
-from feature_repo.catalog import Catalog, LedgerRow
+from feature_repo.catalog import Catalog
+from feature_repo.catalog_rows import LedgerRow
 from feature_repo.contracts import Content, EmbeddingSpec, EventType, Interaction, Modality
 from feature_repo.events import EventLog
 from feature_repo.settings import Settings

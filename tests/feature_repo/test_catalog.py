@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from feature_repo.catalog import Catalog, IndexVersion, LedgerRow
+from feature_repo.catalog import Catalog
+from feature_repo.catalog_rows import IndexVersion, LedgerRow
 from feature_repo.contracts import Content, EmbeddingSpec, Modality, User
 from feature_repo.errors import ConfigurationError, NotFoundError, UnavailableError
 

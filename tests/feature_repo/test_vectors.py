@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from feature_repo.catalog import Catalog, LedgerRow
+from feature_repo.catalog import Catalog
+from feature_repo.catalog_rows import LedgerRow
 from feature_repo.contracts import EmbeddingSpec
 from feature_repo.errors import StateError
 from feature_repo.settings import Settings

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from feature_repo.catalog import Catalog, LedgerRow
+from feature_repo.catalog import Catalog
+from feature_repo.catalog_rows import LedgerRow
 from feature_repo.columns import Columns
 from feature_repo.contracts import Content, EmbeddingSpec, Modality
 from feature_repo.errors import MediaError

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from feature_repo.catalog import Catalog, LedgerRow
+from feature_repo.catalog import Catalog
+from feature_repo.catalog_rows import LedgerRow
 from feature_repo.contracts import EmbeddingSpec, Modality
 from feature_repo.settings import Settings
 from feature_repo.vectors import vectors_dir, write_partition

@@ -14,7 +14,8 @@ import polars as pl
 import pytest
 
 from embedders import specs
-from feature_repo.catalog import Catalog, LedgerRow
+from feature_repo.catalog import Catalog
+from feature_repo.catalog_rows import LedgerRow
 from feature_repo.columns import Columns
 from feature_repo.contracts import EmbeddingSpec
 from feature_repo.errors import LarderError, NotFoundError, StateError
