@@ -34,6 +34,22 @@ class EventType(StrEnum):
     RATING = "rating"
 
 
+# What one count of each counter adds to a content's engagement. The dearer an act is to the user, the more it says: a
+# comment over a like over a view. An impression is the platform's own doing and says nothing.
+ENGAGEMENT_WEIGHTS: Mapping[str, float] = {
+    "impressions": 0.0,
+    "views": 1.0,
+    "likes": 2.0,
+    "comments": 3.0,
+    "shares": 4.0,
+    "favorites": 3.0,
+    "coins": 3.0,
+    "barrages": 1.0,
+    "ratings": 1.0,
+    "votes": 1.0,
+}
+
+
 def digest(*parts: str | bytes, size: int = 16) -> str:
     """Hex BLAKE2b of the parts, each framed by its length so that no two lists of parts collide."""
     state = hashlib.blake2b(digest_size=size)

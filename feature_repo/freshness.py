@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from feature_repo.contracts import digest
-from feature_repo.files import write_json
+from feature_repo.files import sweep, write_json
 
 
 def source_digest(folder: Path) -> str:
@@ -23,6 +23,7 @@ class Marks:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        sweep(path.parent)
         self._marks: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
 
     def get(self, view: str) -> str | None:

@@ -11,7 +11,7 @@ from feature_repo.catalog import Catalog
 from feature_repo.catalog_rows import UpsertCounts
 from feature_repo.datasets.base import Dataset
 from feature_repo.events import EventLog
-from feature_repo.files import replacing
+from feature_repo.files import replacing, sweep
 from feature_repo.settings import Settings
 from feature_repo.statistics import write_statistics
 
@@ -41,6 +41,7 @@ def ingest(settings: Settings, catalog: Catalog, dataset: Dataset, on_progress: 
     Refused rows go to `<workspace>/rejects/<dataset>.jsonl`, each with its file, line and reason.
     """
     rejects_file = settings.home / "rejects" / f"{dataset.name}.jsonl"
+    sweep(rejects_file.parent)
     with replacing(rejects_file) as beside, beside.open("w") as sink:
         dataset.rejects.sink = sink.write
         report = _read(settings, catalog, dataset, on_progress or (lambda step, count: None))

@@ -16,24 +16,17 @@ import polars as pl
 
 from feature_repo.catalog import Catalog
 from feature_repo.catalog_rows import CatalogItem
-from feature_repo.contracts import EventType, Modality
+from feature_repo.contracts import ENGAGEMENT_WEIGHTS, EventType, Modality
 from feature_repo.events import EventLog
-from feature_repo.files import replacing
+from feature_repo.files import replacing, sweep
 from feature_repo.schema import CONTENT_META, full_schema
 from feature_repo.settings import Settings
 
 RECENT = 50  # events that `user_recent` holds
 LIKE_RATE_PRIOR = (1.0, 20.0)  # likes and views added to every rate, so that a first like does not make it 1
 
-# What an event adds to a content's engagement, as creators' histories count it.
-EVENT_WEIGHTS: dict[EventType, float] = {
-    EventType.IMPRESSION: 0.0,
-    EventType.VIEW: 1.0,
-    EventType.LIKE: 2.0,
-    EventType.COMMENT: 3.0,
-    EventType.SHARE: 4.0,
-    EventType.RATING: 1.0,
-}
+# What one event adds to a content's engagement, as creators' histories count it.
+EVENT_WEIGHTS: dict[EventType, float] = {event: ENGAGEMENT_WEIGHTS[f"{event}s"] for event in EventType}
 
 
 def write_statistics(settings: Settings, catalog: Catalog) -> Iterator[str]:
@@ -55,6 +48,7 @@ def write_statistics(settings: Settings, catalog: Catalog) -> Iterator[str]:
 
 def _write_if_changed(frame: pl.DataFrame, path: Path) -> None:
     """Leave a file alone that says the same, so that what was made from it stays fresh."""
+    sweep(path.parent)
     written = io.BytesIO()
     frame.write_parquet(written)
     if not path.exists() or path.read_bytes() != written.getvalue():

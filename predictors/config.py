@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from feature_repo.contracts import ENGAGEMENT_WEIGHTS
 from feature_repo.errors import ConfigurationError, unknown_name
-from predictors.labels import WEIGHTS
 from predictors.splits import SPLITS
 
 
@@ -16,7 +16,7 @@ class TrainConfig:
     """All defaults of training. Chosen on the validation splits of real films, never on a test split."""
 
     # labels and splits
-    weights: Mapping[str, float] = field(default_factory=lambda: dict(WEIGHTS))  # of counters in the label
+    weights: Mapping[str, float] = field(default_factory=lambda: dict(ENGAGEMENT_WEIGHTS))  # of counters in the label
     split: str = "random"  # a name of splits.SPLITS
     seed: int = 0
     # features

@@ -16,20 +16,6 @@ Classes = npt.NDArray[np.int64]
 
 CLASSES = 5
 
-# What one count of each counter is worth. The dearer an act is to the user, the more it says: a comment over a
-# like over a view. An impression is the platform's own doing and says nothing.
-WEIGHTS: Mapping[str, float] = {
-    "impressions": 0.0,
-    "views": 1.0,
-    "likes": 2.0,
-    "comments": 3.0,
-    "shares": 4.0,
-    "favorites": 3.0,
-    "coins": 3.0,
-    "barrages": 1.0,
-    "votes": 1.0,
-}
-
 
 @dataclass(frozen=True, slots=True)
 class EngagementScore:

@@ -15,7 +15,7 @@ from embedders.base import load_embedder
 from embedders.specs import resolve_spec
 from feature_repo.catalog import Catalog
 from feature_repo.errors import LarderError, NotFoundError, StateError
-from feature_repo.files import replacing, write_json
+from feature_repo.files import replacing, sweep, write_json
 from feature_repo.settings import Settings
 from indexers.search import VectorIndex
 from indexers.versions import IndexManifest, resolve
@@ -50,6 +50,7 @@ def create(settings: Settings, catalog: Catalog, predictors: Sequence[str]) -> R
     )
     _agree("cannot release", problems + disagreements(manifest, catalog, models, indexes))
     if not _in_use(settings, manifest):
+        sweep(settings.releases_dir)
         write_json(_manifest_path(settings, manifest.version), manifest.to_json())
         catalog.record_release(manifest.version, manifest.to_json())
         _use(settings, [manifest.version, *(version for version in history(settings) if version != manifest.version)])

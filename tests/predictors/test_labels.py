@@ -3,24 +3,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from feature_repo.contracts import ENGAGEMENT_WEIGHTS
 from feature_repo.errors import ConfigurationError
-from predictors.labels import WEIGHTS, EngagementScore, Quintiles
+from predictors.labels import EngagementScore, Quintiles
 
 
 def test_the_score_is_the_logarithm_of_the_weighted_sum() -> None:
-    score = EngagementScore(WEIGHTS)
+    score = EngagementScore(ENGAGEMENT_WEIGHTS)
     assert score({"views": 10, "likes": 3, "shares": 1, "impressions": 1e6, "unheard_of": 5}) == np.log1p(10 + 6 + 4)
 
 
 def test_a_content_counted_at_zero_has_a_label() -> None:
-    assert EngagementScore(WEIGHTS)({"views": 0}) == 0.0
+    assert EngagementScore(ENGAGEMENT_WEIGHTS)({"views": 0}) == 0.0
 
 
 @pytest.mark.parametrize(
     "counters", [{}, {"impressions": 9}, {"unheard_of": 9}, {"views": float("nan")}, {"views": -1}]
 )
 def test_a_content_without_a_weighted_counter_has_none(counters: dict[str, float]) -> None:
-    assert np.isnan(EngagementScore(WEIGHTS)(counters))
+    assert np.isnan(EngagementScore(ENGAGEMENT_WEIGHTS)(counters))
 
 
 @pytest.mark.parametrize("weights", [{}, {"views": 0.0}, {"views": -1.0}, {"views": float("inf")}])

@@ -22,7 +22,7 @@ from feature_repo.datasets.synthetic.sound import save_wav, waveform
 from feature_repo.datasets.synthetic.titles import tags, write
 from feature_repo.datasets.synthetic.world import Ints, Truth, World, stream
 from feature_repo.errors import ConfigurationError
-from feature_repo.files import replacing, write_json
+from feature_repo.files import replacing, sweep, write_json
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 COUNTRIES = ("BR", "DE", "FR", "IN", "JP", "KE", "MX", "PL", "US", "VN")
@@ -78,6 +78,8 @@ class Synthetic:
 
     def contents(self) -> Iterator[Content]:
         """All contents by id, each with its media on disk."""
+        for folder in (self._truth_dir, *(self._media_dir / modality.value for modality in Modality)):
+            sweep(folder)
         self._write_truth()
         yield from map(self._content, range(self._world.contents))
 
