@@ -53,7 +53,8 @@ def test_every_content_gets_its_vector(name: str, posts: list[Content], catalog:
     advanced: list[tuple[int, int]] = []
     report = run(name, settings, catalog, lambda done, total: advanced.append((done, total)))
     assert counts(report) == (10, 0, 0, {})
-    assert advanced == [(4, 10), (8, 10), (10, 10)]
+    assert advanced == sorted(set(advanced))
+    assert advanced[-1] == (10, 10)
     assert report.rate > 0
     assert {"plan", "load", "read", "decode", "encode", "write", "record"} == set(report.seconds)
     vectors = read_vectors(settings, catalog, name)
