@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -115,16 +114,17 @@ def _tune_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> N
 
 def open_engine(url: str) -> sa.Engine:
     """An engine with the tables in place. Raises ConfigurationError for a bad URL, UnavailableError for no answer."""
-    options: dict[str, Any] = {}
     try:
         parsed = sa.make_url(url)
         if parsed.get_backend_name() == "sqlite" and parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        engine = sa.create_engine(parsed, **options)
+        engine = sa.create_engine(parsed)
     except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ModuleNotFoundError) as error:
         raise ConfigurationError(
             f"catalog URL {url!r}: {error}. Use sqlite:///FILE, or postgresql+psycopg://… with the `postgres` extra"
         ) from error
+    except OSError as error:
+        raise UnavailableError(f"catalog {url}: {error}; set LARDER_HOME to a folder that can be made") from error
     if engine.dialect.name not in ("sqlite", "postgresql"):
         raise ConfigurationError(f"catalog URL {url!r}: only SQLite and PostgreSQL are supported")
     if engine.dialect.name == "sqlite":

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 BESIDE = ".writing-"
+_OPEN: set[Path] = set()  # folders that this process writes in at the moment
 
 
 @contextmanager
@@ -23,6 +24,7 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """
     holder = path.parent / f"{BESIDE}{os.getpid()}-{path.name}.d"
     holder.mkdir(parents=True, exist_ok=True)
+    _OPEN.add(holder)
     beside = holder / path.name
     try:
         yield beside
@@ -33,6 +35,7 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
             _sync(path.parent)
     finally:
         shutil.rmtree(holder, ignore_errors=True)
+        _OPEN.discard(holder)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -42,15 +45,27 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed writers left beside the files of `folder`."""
+    """Remove what killed writers left beside the files of `folder`; those that are at work keep theirs."""
     for left in folder.glob(f"{BESIDE}*") if folder.is_dir() else ():
-        shutil.rmtree(left, ignore_errors=True)
+        writer = int(left.name.removeprefix(BESIDE).partition("-")[0])
+        if left not in _OPEN if writer == os.getpid() else not _runs(writer):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def digest_file(path: Path) -> str:
     """Hex BLAKE2b-128 of a file's bytes. Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _flush(path: Path) -> None:

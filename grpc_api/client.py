@@ -63,7 +63,7 @@ class Scorer:
         self, contents: Sequence[str], predictor: str = "popularity", user: str | None = None
     ) -> Predictions:
         """The same as columns, which cost less to read."""
-        request = pb.PredictRequest(predictor=predictor, content_ids=contents, user_id=user)
+        request = _request(pb.PredictRequest, predictor=predictor, content_ids=contents, user_id=user)
         return _predictions(self._call(self._scoring.Predict, request))
 
     def similar(
@@ -84,7 +84,7 @@ class Scorer:
             raise InputError(f"query: give one of {', '.join(given)}, not {', '.join(query) or 'none'}")
         if "vector" in query:
             query["vector"] = pb.Vector(values=np.asarray(vector, np.float32).ravel().tolist())
-        request = pb.SimilarRequest(**query, embedding=embedding, k=k, include_self=include_self)
+        request = _request(pb.SimilarRequest, **query, embedding=embedding, k=k, include_self=include_self)
         return _similarities(self._call(self._scoring.Similar, request))
 
     def describe(self) -> Description:
@@ -104,6 +104,14 @@ class Scorer:
             return method(request, timeout=self.timeout)
         except grpc.RpcError as error:
             raise from_status(error, self.address) from error
+
+
+def _request(kind: Callable[..., Response], **fields: Any) -> Response:
+    """The message of these fields. Raises InputError for a value that its type cannot hold."""
+    try:
+        return kind(**fields)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"request: {error}; give numbers from 0 and text in UTF-8") from error
 
 
 def _predictions(said: pb.PredictResponse) -> Predictions:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from feature_repo.errors import LarderError
+from feature_repo.errors import LarderError, StateError
 from larder.exits import INTERRUPTED, exit_code
 from larder.session import read_file, utc, workspace
 
@@ -140,6 +140,8 @@ def index(
         from larder import show, steps
 
         names = embeddings or list(space.catalog.embeddings())
+        if not names:
+            raise StateError("nothing is embedded yet: run `larder embed`")
         if rollback:
             manifests = [versions.rollback(space.settings, name) for name in names]
         else:
@@ -236,7 +238,7 @@ def similar(
     content: Annotated[str | None, typer.Argument(help="Id of the content to start from.")] = None,
     text: Annotated[str | None, typer.Option(help="Start from a text instead.")] = None,
     image: Annotated[Path | None, typer.Option(help="Start from a picture file instead.")] = None,
-    k: Annotated[int, typer.Option("-k", help="How many neighbours.")] = 10,
+    k: Annotated[int, typer.Option("-k", help="How many neighbours.", min=1)] = 10,
     embedding: Annotated[str, typer.Option(help="Which embedding; default: the release's for this query.")] = "",
     address: Address = "",
     as_json: Json = False,

@@ -54,7 +54,7 @@ class Display:
         """A progress bar; yields what to call with the number done so far and the number in all."""
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         times = (RateColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-        with Progress(*columns, *times, console=self.err, transient=True) as progress:
+        with Progress(*columns, *times, console=self.err, transient=True, disable=not self.err.is_terminal) as progress:
             task = progress.add_task(label, total=None)
             yield lambda done, total: progress.update(task, completed=done, total=total)
 

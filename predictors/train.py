@@ -107,8 +107,9 @@ def _read(catalog: Catalog, store: TrainingStore, config: TrainConfig) -> _Data:
     kept = [(content, value) for content, value in scored if np.isfinite(value)]
     if len(kept) < LEAST_LABELLED:
         raise StateError(
-            f"{len(kept)} of {len(scored)} contents have a counter to learn from, {LEAST_LABELLED} are needed; "
-            f"counters that count: {', '.join(sorted(name for name, w in config.weights.items() if w > 0))}"
+            f"{len(kept)} of {len(scored)} contents have a counter to learn from, {LEAST_LABELLED} are needed: "
+            "run `larder ingest` on more; counters that count: "
+            + ", ".join(sorted(name for name, w in config.weights.items() if w > 0))
         )
     ids = [content.content_id for content, _ in kept]
     times = [content.published_at for content, _ in kept]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from feature_repo.files import digest_file, replacing, sweep, write_json
+from feature_repo.files import BESIDE, digest_file, replacing, sweep, write_json
 
 
 def test_success_replaces_and_leaves_nothing_beside(tmp_path: Path) -> None:
@@ -56,6 +57,17 @@ def test_a_half_written_file_matches_no_pattern_and_is_swept(tmp_path: Path) -> 
     assert len(list(tmp_path.iterdir())) == 1
     sweep(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_writer_at_work_keeps_its_folder(tmp_path: Path) -> None:
+    with replacing(tmp_path / "x.txt") as beside:
+        beside.write_text("going on")
+        sweep(tmp_path)
+    assert (tmp_path / "x.txt").read_text() == "going on"
+    (tmp_path / f"{BESIDE}{os.getpid()}-y.txt.d").mkdir()  # an earlier process that had this one's number
+    (tmp_path / f"{BESIDE}{os.getppid()}-z.txt.d").mkdir()
+    sweep(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{BESIDE}{os.getppid()}-z.txt.d", "x.txt"]
 
 
 def test_json_and_digest(tmp_path: Path) -> None:
