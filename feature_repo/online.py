@@ -1,4 +1,4 @@
-"""Feast's online answer (a protobuf value for each cell) as columns."""
+"""What the online store answers, as columns: of any Feast store from protobuf, of ours as it is."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from feast import FeatureView
+from feast import FeatureView, RepoConfig
 from feast.protos.feast.serving.ServingService_pb2 import FieldStatus, GetOnlineFeaturesResponse
 from feast.types import Array, FeastType, Float32, Int64, String
 
+from feature_repo.columnar.online import ColumnarOnlineStore
 from feature_repo.columns import Columns
 
 _PICK: dict[FeastType, Callable[[Any], Any]] = {
@@ -36,6 +37,41 @@ def decode(answer: GetOnlineFeaturesResponse | None, fields: Mapping[str, Featur
         values[name] = _column(_type_of(view, name), int(view.tags.get("dim", 0)), protos, there)
         present[name] = there
     return Columns(rows, values, present)
+
+
+def read_views(
+    store: ColumnarOnlineStore, config: RepoConfig, views: Sequence[tuple[FeatureView, list[str]]], ids: Sequence[str]
+) -> Columns:
+    """Columns of the named features of each view, one row an id, without a protobuf in between."""
+    values: dict[str, npt.NDArray[Any]] = {}
+    present: dict[str, npt.NDArray[np.bool_]] = {}
+    for view, names in views:
+        found = store.read_columns(config, view, ids, names)
+        for name in names:
+            present[name] = found.present & found.valid[name]
+            values[name] = _as_declared(found.values[name], view, name, present[name])
+    return Columns(len(ids), values, present)
+
+
+def _as_declared(
+    found: npt.NDArray[Any], view: FeatureView, name: str, there: npt.NDArray[np.bool_]
+) -> npt.NDArray[Any]:
+    """The array that `Columns` promises for the feature's type, whatever rows there are to take it from."""
+    dtype = _type_of(view, name)
+    if dtype == Float32:
+        return np.where(there, found, np.nan).astype(np.float64, copy=False)
+    if dtype == Array(Float32):
+        if there.all() and found.ndim == 2:
+            return found
+        matrix = np.full((len(there), int(view.tags.get("dim", 0))), np.nan, np.float32)
+        rows = np.flatnonzero(there)
+        if len(rows):
+            matrix[rows] = found[rows] if found.ndim == 2 else np.stack(found[rows].tolist())
+        return matrix
+    objects = np.empty(len(there), object)
+    for row in np.flatnonzero(there).tolist():
+        objects[row] = found[row] if dtype == String else list(found[row])
+    return objects
 
 
 def holds_any(answer: GetOnlineFeaturesResponse, view: FeatureView) -> bool:

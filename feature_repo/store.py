@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,13 +19,15 @@ import numpy as np
 import polars as pl
 import yaml
 from feast import FeatureService, FeatureStore, FeatureView, FileSource, RepoConfig
+from feast.constants import FEAST_FS_YAML_FILE_PATH_ENV_NAME
 from feast.errors import FeatureServiceNotFoundException
 
 from feature_repo import entities
+from feature_repo.columnar.online import ColumnarOnlineStore
 from feature_repo.columns import Columns
 from feature_repo.errors import InputError, StateError, UnavailableError
 from feature_repo.freshness import Marks, source_digest
-from feature_repo.online import decode, holds_any
+from feature_repo.online import decode, holds_any, read_views
 from feature_repo.services import feature_services
 from feature_repo.settings import Settings
 from feature_repo.views import embedding_views, scalar_views
@@ -53,10 +56,14 @@ class Materialized:
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """The features of a service that hang on one entity."""
+    """The features of a service that hang on one entity: of each view the ones that are asked for."""
 
-    references: list[str]
-    fields: dict[str, FeatureView]
+    views: list[tuple[FeatureView, list[str]]]
+
+    @property
+    def fields(self) -> dict[str, FeatureView]:
+        """The view of each feature."""
+        return {name: view for view, names in self.views for name in names}
 
 
 class Store:
@@ -149,8 +156,12 @@ class Store:
     def _fetch(self, read: _Read | None, key: str, ids: Sequence[str]) -> Columns:
         if read is None or not ids:
             return decode(None, read.fields if read else {}, len(ids))
+        online = self._feast._get_provider().online_store
         try:
-            answer = self._feast.get_online_features(features=read.references, entity_rows=[{key: i} for i in ids])
+            if isinstance(online, ColumnarOnlineStore):
+                return read_views(online, self._feast.config, read.views, ids)
+            references = [f"{view.name}:{name}" for view, names in read.views for name in names]
+            answer = self._feast.get_online_features(features=references, entity_rows=[{key: i} for i in ids])
         except OSError as error:
             raise UnavailableError(f"the online store does not answer: {error}") from error
         return decode(answer.proto, read.fields, len(ids))
@@ -192,10 +203,8 @@ class Store:
             reads: dict[str, _Read] = {}
             for projection in self._feature_service(name).feature_view_projections:
                 view = self._feast.get_feature_view(projection.name)
-                read = reads.setdefault(view.entities[0], _Read([], {}))
-                for feature in projection.features:
-                    read.references.append(f"{projection.name}:{feature.name}")
-                    read.fields[feature.name] = view
+                names = [feature.name for feature in projection.features]
+                reads.setdefault(view.entities[0], _Read([])).views.append((view, names))
             self._reads[name] = reads
         return self._reads[name]
 
@@ -209,8 +218,9 @@ class Store:
 
 
 def repo_config(settings: Settings) -> RepoConfig:
-    """`feature_store.yaml` with its places put into the workspace of `settings`."""
-    raw = yaml.safe_load((REPOSITORY / "feature_store.yaml").read_text())
+    """`feature_store.yaml`, or the file that Feast's own variable names, with its places put into the workspace."""
+    path = Path(os.environ.get(FEAST_FS_YAML_FILE_PATH_ENV_NAME, REPOSITORY / "feature_store.yaml"))
+    raw = yaml.safe_load(path.read_text())
     registry, online = raw["registry"], raw["online_store"]
     registry["path"] = registry["path"].replace("sqlite+workspace:///", f"sqlite:///{settings.home}/")
     if "path" in online:

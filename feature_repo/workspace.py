@@ -12,9 +12,11 @@ from typing import Any
 
 from feast import RepoConfig
 from feast.infra.online_stores.sqlite import SqliteOnlineStore, SqliteOnlineStoreConfig
+from pydantic import field_validator
 from sqlalchemy import URL
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
+from feature_repo.columnar.online import ColumnarOnlineStore, ColumnarOnlineStoreConfig
 from feature_repo.settings import current_settings
 
 
@@ -38,11 +40,27 @@ class WorkspaceDialect(SQLiteDialect_pysqlite):
         return arguments, {**options, "timeout": 30.0}
 
 
+class WorkspaceColumnarOnlineStoreConfig(ColumnarOnlineStoreConfig):
+    """The columnar store; `path` lies in the workspace."""
+
+    type: Any = "feature_repo.workspace.WorkspaceColumnarOnlineStore"
+    path: str = "online"
+
+    @field_validator("path")
+    @classmethod
+    def _in_workspace(cls, path: str) -> str:
+        return str(_inside(path))
+
+
+class WorkspaceColumnarOnlineStore(ColumnarOnlineStore):
+    """The columnar store, in the workspace."""
+
+
 class WorkspaceSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):
     """Feast's SQLite store; `path` lies in the workspace."""
 
     type: Any = "feature_repo.workspace.WorkspaceSqliteOnlineStore"
-    path: str = "online.db"
+    path: str = "online"
 
 
 class WorkspaceSqliteOnlineStore(SqliteOnlineStore):
@@ -50,4 +68,4 @@ class WorkspaceSqliteOnlineStore(SqliteOnlineStore):
 
     @staticmethod
     def _get_db_path(config: RepoConfig) -> str:
-        return str(_inside(config.online_store.path))
+        return str(_inside(config.online_store.path)) + ".db"

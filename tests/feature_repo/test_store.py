@@ -22,9 +22,17 @@ from feature_repo.store import Store
 START = datetime(2025, 1, 1, tzinfo=UTC)
 
 
-@pytest.fixture
-def store(filled: Catalog, settings: Settings) -> Store:
-    """A store over `filled`, applied and materialized."""
+@pytest.fixture(params=["columnar", "stock"])
+def store(
+    filled: Catalog,
+    settings: Settings,
+    request: pytest.FixtureRequest,
+    stock_yaml: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Store:
+    """A store over `filled`, applied and materialized, on our plug-ins and on Feast's own."""
+    if request.param == "stock":
+        monkeypatch.setenv("FEAST_FS_YAML_FILE_PATH", str(stock_yaml))
     made = Store(settings)
     made.apply()
     list(made.materialize())
@@ -160,7 +168,8 @@ def test_materializing_again_writes_only_what_changed(
     assert [done.view for done in store.materialize() if not done.fresh] == ["toy"]
     assert store.read("popularity", ["c039"]).present["toy"].all()
     assert not any(done.fresh for done in store.materialize(views=["toy"], force=True))
-    Path(settings.home / "online.db").unlink()
+    feast = store._feast
+    feast._get_provider().online_store.teardown(feast.config, feast.list_feature_views(), [])  # somebody empties it
     Store(settings).apply()
     assert not any(done.fresh for done in Store(settings).materialize())
 

@@ -167,7 +167,7 @@ def test_what_a_killed_writer_left_is_ignored_and_swept(
     settings: Settings, catalog: Catalog, embed: Embed, clustered: Clustered
 ) -> None:
     embed(clustered(50))
-    left = settings.indexes_dir / "toy" / f"{BESIDE}1-abcdef"
+    left = settings.indexes_dir / "toy" / f"{BESIDE}99999999-abcdef"
     left.mkdir(parents=True)
     (left / versions.INDEX_FILE).write_bytes(b"half")
     with pytest.raises(StateError, match="larder index toy"):

@@ -1,0 +1,160 @@
+"""The table of one view: rows in from Arrow or protobuf, columns out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from feast import FeatureView
+from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
+from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+from feast.protos.feast.types.Value_pb2 import Value
+from feast.utils import _validate_vector_field_lengths
+
+from feature_repo.columnar.keys import encode_arrow, encode_protos, encode_texts, row_keys
+from feature_repo.columnar.layout import View, ViewLayout, fields_of
+from feature_repo.columnar.request import ViewRead
+from feature_repo.columnar.response import EXPIRED, NOT_FOUND, PRESENT, ResponseColumn
+from feature_repo.columnar.storage import Batch, Environment, Table
+from feature_repo.columnar.values import NULL, Raw
+from feature_repo.errors import NotFoundError
+
+Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
+Times = np.ndarray[Any, np.dtype[np.int64]]
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows on their way into a table: n keys, their times in microseconds since 1970, and what they hold."""
+
+    keys: list[bytes]
+    event_us: Times
+    created_us: Times
+    encode: Callable[[ViewLayout], dict[str, Raw]]
+
+    @classmethod
+    def from_arrow(cls, view: FeatureView, batch: pa.RecordBatch) -> Rows:
+        """Rows of an Arrow batch whose columns bear the view's names. Raises ValueError for a column amiss."""
+        source, names = view.batch_source, set(batch.schema.names)
+        if source is None:
+            raise ValueError(f"view {view.name!r} has no batch source to tell the name of its timestamps")
+        join_keys = {field.name: field.dtype.to_value_type() for field in view.entity_columns}
+        wanted = {*fields_of(view), *join_keys, source.timestamp_field} - {DUMMY_ENTITY_ID}
+        if missing := sorted(wanted - names):
+            raise ValueError(f"view {view.name!r}: the batch lacks {', '.join(missing)}; it has {', '.join(names)}")
+        _validate_vector_field_lengths(batch, view)
+        parts = {
+            name: encode_arrow(name, batch.column(name), value_type)
+            if name in names
+            else encode_texts([DUMMY_ENTITY_VAL]) * batch.num_rows
+            for name, value_type in join_keys.items()
+        }
+        created = source.created_timestamp_column
+        return cls(
+            keys=row_keys(parts),
+            event_us=_times(batch, source.timestamp_field),
+            created_us=_times(batch, created) if created in names else np.zeros(batch.num_rows, np.int64),
+            encode=lambda layout: {name: layout.from_arrow(name, batch.column(name)) for name in fields_of(view)},
+        )
+
+    @classmethod
+    def from_protos(cls, data: Sequence[Row]) -> Rows:
+        """Rows as Feast hands them to `online_write_batch`; naive times are UTC."""
+        entities, values, events, created = zip(*data, strict=True)
+        names = list(dict.fromkeys(name for row in values for name in row))
+        now = time.time_ns() // 1000
+        return cls(
+            keys=row_keys_of(entities),
+            event_us=np.array([_microseconds(event) for event in events], np.int64),
+            created_us=np.array([now if made is None else _microseconds(made) for made in created], np.int64),
+            encode=lambda layout: {
+                name: layout.from_protos(name, [row.get(name, NULL) for row in values]) for name in names
+            },
+        )
+
+
+def row_keys_of(entities: Sequence[EntityKey]) -> list[bytes]:
+    """Row keys of Feast's entity keys, which all name the same join keys."""
+    if not entities:
+        return []
+    names = list(entities[0].join_keys)
+    columns = zip(*(entity.entity_values for entity in entities), strict=True)
+    if not names:
+        return row_keys({DUMMY_ENTITY_ID: encode_texts([DUMMY_ENTITY_VAL])}) * len(entities)
+    return row_keys({name: encode_protos(name, column) for name, column in zip(names, columns, strict=True)})
+
+
+def write_rows(environment: Environment, name: str, view: View, rows: Rows) -> int:
+    """Upsert rows in one transaction, adding the columns that the table lacks; returns the rows that won."""
+    try:
+        table = environment.table(name)
+    except NotFoundError:
+        table = environment.create(name, ViewLayout(view, ()).desired())
+    stored = table.schema
+    layout = ViewLayout(view, stored)
+    placed = [item for feature, raw in rows.encode(layout).items() for item in layout.place(feature, raw)]
+    if fresh := [column for column, _ in placed if column not in stored]:
+        table = environment.evolve(name, [*stored, *fresh])
+    return table.write(rows.keys, rows.event_us, rows.created_us, {column.name: value for column, value in placed})
+
+
+def read_rows(table: Table | None, read: ViewRead, keys: Sequence[bytes]) -> dict[str, ResponseColumn]:
+    """The features of one view by name, one row a key; what is older than the view's time to live is withheld."""
+    rows = len(keys)
+    layout, batch = _found(table, read, keys)
+    if batch is None:
+        absent, never = np.full(rows, NOT_FOUND, np.uint8), np.zeros(rows, np.int64)
+        cells = (layout.cells(feature, rows, {}) for feature in read.features)
+        return {name: ResponseColumn(cell, absent, never) for name, cell in zip(read.names, cells, strict=True)}
+    statuses = np.where(batch.present, np.uint8(PRESENT), np.uint8(NOT_FOUND))
+    live = None
+    if read.ttl_us:
+        stale = batch.event_us < time.time_ns() // 1000 - read.ttl_us
+        if (expired := batch.present & stale).any():
+            statuses[expired], live = EXPIRED, ~expired
+    columns = {}
+    for feature, name in zip(read.features, read.names, strict=True):
+        found = layout.cells(feature, rows, batch.columns)
+        shown = statuses if layout.has(feature) else np.full(rows, NOT_FOUND, np.uint8)
+        columns[name] = ResponseColumn(found if live is None else found.where(live), shown, batch.event_us)
+    return columns
+
+
+def _found(table: Table | None, read: ViewRead, keys: Sequence[bytes]) -> tuple[ViewLayout, Batch | None]:
+    """What the table holds of the keys; None where there is no table."""
+    for _ in range(2):  # a second time where a column was dropped between the two looks
+        try:
+            if table is not None:
+                layout = read.layout(table.schema)
+                return layout, table.read(keys, layout.names(read.features))
+        except NotFoundError:
+            continue
+    return ViewLayout(read.view, []), None
+
+
+def _times(batch: pa.RecordBatch, name: str) -> Times:
+    """A timestamp column in microseconds since 1970, naive ones as UTC. Raises ValueError for a null."""
+    column = batch.column(name)
+    if column.null_count:
+        raise ValueError(f"column {name!r}: {column.null_count} rows have no time")
+    if not pa.types.is_timestamp(column.type):
+        column = column.cast(pa.timestamp("us", "UTC"))
+    us = column.cast(pa.timestamp("us", column.type.tz), safe=False).cast(pa.int64())
+    return us.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+
+
+def _microseconds(moment: datetime) -> int:
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return (aware - _EPOCH) // _MICROSECOND
+
+
+def as_datetime(us: int) -> datetime:
+    """Microseconds since 1970 as an aware time."""
+    return _EPOCH + timedelta(microseconds=us)

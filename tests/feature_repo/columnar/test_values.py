@@ -1,0 +1,107 @@
+"""Every Feast type, in and out of columns, against Feast's own conversion."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from feast import Field, ValueType
+from feast.protos.feast.types.Value_pb2 import FloatList, Value
+from feast.type_map import feast_value_type_to_python_type, python_values_to_proto_values
+from hypothesis import given
+from hypothesis import strategies as st
+
+from feature_repo.columnar.layout import Place, codec_for
+from feature_repo.columnar.lists import Vector, common_width, pack_rows
+from feature_repo.columnar.values import Cells, Opaque, Raw
+from tests.feature_repo.columnar.pair import FIELDS, kinds_table
+
+
+def cells(value_type: ValueType, raw: Raw) -> Cells:
+    """What was stored, as if read back."""
+    codec = codec_for(value_type)
+    if isinstance(raw, list):
+        return Cells(codec, raw)
+    values, mask = raw
+    if value_type.name.endswith("LIST"):
+        return Cells(codec, pack_rows(raw))
+    return Cells(codec, values, np.ones(len(values), np.bool_) if mask is None else mask)
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_arrow_and_protobuf_give_the_same_column(name: str) -> None:
+    value_type = FIELDS[name].to_value_type()
+    column = kinds_table().column(name).combine_chunks()
+    protos = python_values_to_proto_values(column.to_numpy(zero_copy_only=False), value_type)
+    codec = codec_for(value_type)
+    from_protos = cells(value_type, codec.from_protos(protos))
+    assert from_protos.protos() == protos
+    assert from_protos.python() == [feast_value_type_to_python_type(proto, value_type) for proto in protos]
+    direct = codec.from_arrow(column)
+    assert (direct is None) == isinstance(codec, Opaque)
+    if direct is not None:
+        assert cells(value_type, direct).protos() == protos
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_numpy_and_arrow_agree_with_python(name: str) -> None:
+    value_type = FIELDS[name].to_value_type()
+    column = kinds_table().column(name).combine_chunks()
+    protos = python_values_to_proto_values(column.to_numpy(zero_copy_only=False), value_type)
+    found = cells(value_type, codec_for(value_type).from_protos(protos))
+    assert found.valid.tolist() == [value is not None for value in found.python()]
+    assert found.arrow().is_valid().to_pylist() == found.valid.tolist()
+    assert len(found.numpy()) == len(protos)
+    assert found.where(np.zeros(4, np.bool_)).python() == [None] * 4
+
+
+def test_slices_and_large_and_fixed_lists_are_read_alike() -> None:
+    codec = codec_for(ValueType.FLOAT_LIST)
+    rows = [[9.0, 9.0], [1.0, 2.0], None, [3.0, 4.0]]
+    expected = [None if row is None else np.array(row, np.float32).tobytes() for row in rows[1:]]
+    for kind in (pa.list_(pa.float32()), pa.large_list(pa.float64()), pa.list_(pa.float32(), 2)):
+        raw = codec.from_arrow(pa.array(rows, kind).slice(1))
+        assert raw is not None
+        assert pack_rows(raw) == expected
+
+
+def test_nulls_inside_lists_are_left_to_feast() -> None:
+    column = pa.array([[1.0, None]], pa.list_(pa.float32()))
+    assert codec_for(ValueType.FLOAT_LIST).from_arrow(column) is None
+
+
+def test_lossless_integers_beside_nulls() -> None:
+    raw = codec_for(ValueType.INT64).from_arrow(pa.array([2**62 + 1, None], pa.int64()))
+    assert raw is not None
+    assert cells(ValueType.INT64, raw).python() == [2**62 + 1, None]
+
+
+def test_an_integer_that_does_not_fit_is_refused() -> None:
+    with pytest.raises(ValueError, match="not in range"):
+        codec_for(ValueType.INT32).from_arrow(pa.array([2**40], pa.int64()))
+
+
+@given(st.lists(st.none() | st.lists(st.floats(width=32, allow_nan=False), max_size=4), max_size=8), st.integers(1, 4))
+def test_split_loses_no_vector(rows: list[list[float] | None], width: int) -> None:
+    codec = codec_for(ValueType.FLOAT_LIST)
+    protos = [Value() if row is None else Value(float_list_val=FloatList(val=row)) for row in rows]
+    raw = codec.from_protos(protos)
+    place = Place.of(Field(name="v", dtype=FIELDS["vector"]))
+    vector = Vector(codec.value_type, codec.field, "f4", pa.float32(), FloatList, width)
+    (matrix, mask), others = vector.split(raw)
+    assert matrix.shape == (len(rows), width)
+    assert place.ragged is not None
+    joined: list[Any] = list(others or [None] * len(rows))
+    for row, packed in enumerate(pack_rows((matrix, mask))):
+        joined[row] = packed if packed is not None else joined[row]
+    assert Cells(codec, joined).protos() == protos
+
+
+@pytest.mark.parametrize(
+    ("rows", "width"),
+    [([b"12345678", None, b"12345678"], 2), ([b"1234", b"12345678"], None), ([None], 0), ([b""], None)],
+)
+def test_the_common_width(rows: list[bytes | None], width: int | None) -> None:
+    assert common_width(rows, itemsize=4) == width
