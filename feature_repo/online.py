@@ -69,8 +69,11 @@ def _as_declared(
             matrix[rows] = found[rows] if found.ndim == 2 else np.stack(found[rows].tolist())
         return matrix
     objects = np.empty(len(there), object)
+    if dtype == String:
+        objects[there] = found[there]
+        return objects
     for row in np.flatnonzero(there).tolist():
-        objects[row] = found[row] if dtype == String else list(found[row])
+        objects[row] = list(found[row])
     return objects
 
 
