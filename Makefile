@@ -16,7 +16,7 @@ demo: $(READY) ## run the main job on a synthetic catalog and write report.html
 	$(BIN)/larder demo
 
 test: check ## every check and every test
-	$(BIN)/pytest -n auto --dist loadgroup
+	$(BIN)/pytest -n auto --dist loadscope
 
 check: $(READY) ## lint, format, types, import directions, generated code
 	$(BIN)/ruff check .
