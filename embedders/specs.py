@@ -16,6 +16,18 @@ from feature_repo.settings import Settings
 
 LOCAL_DIR = "local-dir:"
 
+# Radford et al., CLIP, ICML 2021, and its kin in open_clip. Width and weights are those of the settings' model.
+_CLIP = EmbeddingSpec(
+    name="clip_image",
+    modality=Modality.IMAGE,
+    dim=0,
+    weights="",
+    loader="embedders.joint:JointEmbedder",
+    query_modalities=(Modality.IMAGE, Modality.TEXT),
+    profile="hub",
+    licence="that of the chosen weights",
+)
+
 SPECS: Mapping[str, EmbeddingSpec] = {
     # Liu et al., EfficientNet-Lite, https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite:
     # pooled features before the classifier; preprocessing as in its efficientnet_lite_builder.py.
@@ -40,35 +52,11 @@ SPECS: Mapping[str, EmbeddingSpec] = {
         options={"max_tokens": 256, "pooling": "mean"},
         licence="Apache-2.0",
     ),
-    # Radford et al., CLIP, ICML 2021, and its kin in open_clip. Width and weights are those of the settings' model.
-    "clip_image": EmbeddingSpec(
-        name="clip_image",
-        modality=Modality.IMAGE,
-        dim=0,
-        weights="",
-        loader="embedders.joint:JointEmbedder",
-        query_modalities=(Modality.IMAGE, Modality.TEXT),
-        profile="hub",
-        licence="that of the chosen weights",
-    ),
-    "clip_text": EmbeddingSpec(
-        name="clip_text",
-        modality=Modality.TEXT,
-        dim=0,
-        weights="",
-        loader="embedders.joint:JointEmbedder",
-        query_modalities=(Modality.IMAGE, Modality.TEXT),
-        profile="hub",
-        licence="that of the chosen weights",
-    ),
+    "clip_image": _CLIP,
+    "clip_text": replace(_CLIP, name="clip_text", modality=Modality.TEXT),
 }
 
 BUNDLED_INSTEAD = "or use efficientnet_lite0 and minilm, whose weights come with Larder"
-
-
-def spec_names() -> list[str]:
-    """Names of all embedders."""
-    return sorted(SPECS)
 
 
 def resolve_spec(name: str, settings: Settings) -> EmbeddingSpec:

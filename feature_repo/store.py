@@ -15,7 +15,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 import yaml
 from feast import FeatureService, FeatureStore, FeatureView, FileSource, RepoConfig
@@ -123,9 +122,11 @@ class Store:
             mark = f"{start.isoformat()} {source_digest(_folder(view))}"
             fresh = not force and end is None and marks.get(name) == mark and self._is_online(view)
             if not fresh:
+                until = end or datetime.now(UTC)
                 with _quiet():
-                    self._feast.materialize(start, end or datetime.now(UTC), feature_views=[name], force=True)
-                marks.put(name, mark)
+                    self._feast.materialize(start, until, feature_views=[name], force=True)
+                if _last_time(view) <= until:  # else rows are still to come online, without a change of the files
+                    marks.put(name, mark)
             yield Materialized(name, fresh)
 
     # -- online
@@ -138,20 +139,19 @@ class Store:
         """
         _require_ids("content_ids", content_ids)
         reads = self._service(service)
-        distinct = list(dict.fromkeys(content_ids))
-        place = {content_id: row for row, content_id in enumerate(distinct)}
-        rows = np.fromiter((place[c] for c in content_ids), np.intp, len(content_ids))
-        parts = self._fetch(reads.get("content"), "content_id", distinct).take(rows)
+        parts = self._fetch_rows(reads.get("content"), "content_id", content_ids)
         if "creator" in reads:
             creators = [c or "" for c in parts.objects("content_creator")]
-            known = list(dict.fromkeys(creators))
-            found = self._fetch(reads["creator"], "creator_id", known)
-            parts = parts.beside(found.take([known.index(c) for c in creators]))
+            parts = parts.beside(self._fetch_rows(reads["creator"], "creator_id", creators))
         if "user" in reads:
             _require_ids("user_id", [] if user_id is None else [user_id])
-            found = self._fetch(reads["user"], "user_id", ["" if user_id is None else user_id])
-            parts = parts.beside(found.take(np.zeros(len(rows), np.intp)))
+            parts = parts.beside(self._fetch_rows(reads["user"], "user_id", [user_id or ""] * len(content_ids)))
         return parts
+
+    def _fetch_rows(self, read: _Read | None, key: str, ids: Sequence[str]) -> Columns:
+        """One row an id; the store is asked for each id once."""
+        place = {key_value: row for row, key_value in enumerate(dict.fromkeys(ids))}
+        return self._fetch(read, key, list(place)).take([place[i] for i in ids])
 
     def _fetch(self, read: _Read | None, key: str, ids: Sequence[str]) -> Columns:
         if read is None or not ids:
@@ -247,6 +247,12 @@ def _folder(view: FeatureView) -> Path:
     if not isinstance(source, FileSource):
         raise StateError(f"view {view.name} is not read from files: run `larder apply`")
     return Path(source.path)
+
+
+def _last_time(view: FeatureView) -> datetime:
+    """The latest event time among the view's rows; the beginning where there are none."""
+    latest = pl.scan_parquet(_folder(view) / "*.parquet").select(pl.col("event_timestamp").max()).collect().item()
+    return latest or BEGINNING
 
 
 def _require_rows(view: FeatureView) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from feature_repo.store import Applied, Materialized, Store
     from indexers.versions import IndexManifest
     from predictors.config import TrainConfig
+    from predictors.loaded import LoadedRelease
     from predictors.pins import ReleaseManifest
     from predictors.train import TrainReport
 
@@ -119,8 +120,6 @@ def serve(space: Workspace, port_file: Path | None = None, warm: bool = True) ->
 
     def open_release() -> LoadedRelease:
         return load(space.settings, space.catalog, space.store)
-
-    from predictors.loaded import LoadedRelease
 
     with space.display.stages("load the release"):
         loaded = open_release()

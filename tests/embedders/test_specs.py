@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from embedders.specs import SPECS, resolve_spec, spec_names
+from embedders.specs import SPECS, resolve_spec
 from feature_repo.contracts import Modality
 from feature_repo.errors import ConfigurationError, WeightsError
 from feature_repo.settings import Settings
 
 
 def test_the_table_is_keyed_by_name() -> None:
-    assert spec_names() == ["clip_image", "clip_text", "efficientnet_lite0", "minilm"]
+    assert sorted(SPECS) == ["clip_image", "clip_text", "efficientnet_lite0", "minilm"]
     assert all(name == spec.name and spec.licence and spec.query_modalities for name, spec in SPECS.items())
 
 

@@ -174,6 +174,21 @@ def test_materializing_again_writes_only_what_changed(
     assert not any(done.fresh for done in Store(settings).materialize())
 
 
+def test_a_view_with_rows_still_to_come_is_not_fresh(store: Store, filled: Catalog, settings: Settings) -> None:
+    list(store.materialize(end=START + timedelta(days=2), views=["content_stats"], force=True))
+    path = settings.features_dir / "content_stats" / "rows.parquet"
+    rows = pl.read_parquet(path)
+    tomorrow = pl.lit(datetime.now(UTC) + timedelta(days=1)).dt.cast_time_unit("us")
+    pl.concat([rows, rows.head(1).with_columns(event_timestamp=tomorrow)]).write_parquet(path)
+    assert [done.fresh for done in store.materialize(views=["content_stats"])] == [False]
+    assert [done.fresh for done in store.materialize(views=["content_stats"])] == [False]
+    rows.write_parquet(path)
+    early = list(store.materialize(end=START + timedelta(days=2), views=["content_stats"]))
+    late = list(store.materialize(views=["content_stats"]))
+    assert [done.fresh for done in (*early, *late)] == [False, False]
+    assert all(done.fresh for done in store.materialize(views=["content_stats"]))
+
+
 def test_a_reencoded_vector_wins(
     store: Store,
     filled: Catalog,
