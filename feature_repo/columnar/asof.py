@@ -48,7 +48,7 @@ class Asked:
     """
 
     def __init__(self, keys: pl.DataFrame, moments: Moments) -> None:
-        self.kept = moments.at.valid & _no_nulls(keys)
+        self.kept = moments.at.valid & no_nulls(keys)
         whole = bool(self.kept.all())
         self.keys = keys if whole else keys.filter(self.kept)
         self.order = moments.order
@@ -63,7 +63,7 @@ class Asked:
         """All rows by key and then time: the key's hash with its low `bits` clear, the place in `order`, the row."""
         with self._lock:
             if bits not in self._walks:
-                groups, places = _walk(_hashes(self.keys)[self.order], bits)
+                groups, places = _walk(hashes_of(self.keys)[self.order], bits)
                 self._walks[bits] = groups, places, self.order[places]
             return self._walks[bits]
 
@@ -88,8 +88,8 @@ def asof_rows(asked: Asked, history: History, *, ttl: timedelta | None = None, k
     all), then the last one in the history. With `known`, rows created after t, or not known when, are left out.
     A null in a key or in a time matches nothing. `asked.keys` and `history.keys` have the same columns and types.
     """
-    at, created = instants(history, known)
-    kept = at.valid & _no_nulls(history.keys)
+    at, created = instants(history.at, history.created, known)
+    kept = at.valid & no_nulls(history.keys)
     rows = np.full(len(asked.kept), -1, np.int64)
     if kept.any() and asked.kept.any():
         features = _Features.of(history.keys, at.values, created)
@@ -152,7 +152,7 @@ def _find(asked: Asked, per_second: int, features: _Features) -> IntArray:
     bits = max(_RANK_BITS, len(at).bit_length(), len(features.at).bit_length())
     walk, places, targets = asked.walk(bits)
     rows = np.empty(len(at), np.int64)
-    rows[targets] = _search(_hashes(features.keys), features, walk, places, at, bits)
+    rows[targets] = _search(hashes_of(features.keys), features, walk, places, at, bits)
     clashes = np.flatnonzero(_differ(asked.keys, features.keys, rows))
     if len(clashes):
         rows[clashes] = _find_exactly(asked, clashes, at, features)
@@ -217,7 +217,8 @@ def _walk(groups: WordArray, bits: int) -> tuple[WordArray, IntArray]:
     return words & ~low, (words & low).astype(np.int64)
 
 
-def _hashes(keys: pl.DataFrame) -> WordArray:
+def hashes_of(keys: pl.DataFrame) -> WordArray:
+    """(n,) uint64, equal for equal keys of the same types."""
     hashes = keys.to_series().hash(_SEED) if keys.width == 1 else keys.hash_rows(_SEED)
     return hashes.to_numpy()
 
@@ -241,15 +242,17 @@ def _differ(mine: pl.DataFrame, theirs: pl.DataFrame, rows: IntArray) -> BoolArr
     return differ & (rows >= 0)
 
 
-def instants(history: History, known: bool = False) -> tuple[Instants, IntArray | None]:
+def instants(
+    times: pl.Series, read_created: Callable[[], pl.Series] | None, known: bool = False
+) -> tuple[Instants, IntArray | None]:
     """Event and created times in the finer unit of both; a null created time is the first of all.
 
     None for the created times unless event times tie or it matters when rows became `known`.
     """
-    at = Instants.of(history.at)
-    if history.created is None or not (known or _has_ties(at.values)):
+    at = Instants.of(times)
+    if read_created is None or not (known or _has_ties(at.values)):
         return at, None
-    created = Instants.of(history.created())
+    created = Instants.of(read_created())
     unit = max(at.per_second, created.per_second)
     return Instants(at.scaled(unit), at.valid, unit), np.where(created.valid, created.scaled(unit), FIRST)
 
@@ -261,7 +264,8 @@ def _has_ties(values: IntArray) -> bool:
     return not steps.all()
 
 
-def _no_nulls(keys: pl.DataFrame) -> BoolArray:
+def no_nulls(keys: pl.DataFrame) -> BoolArray:
+    """(n,) bool: whether no column of the key is null."""
     valid = np.ones(keys.height, np.bool_)
     for column in keys:
         if column.null_count():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any, Literal, cast
 
@@ -75,7 +76,7 @@ class ColumnarEngine(LocalComputeEngine):
         )
         renames = info.field_mapping or {}
         with closing(_progress(task.tqdm_builder)) as bar:
-            for batch in _batches(job, self._batch_rows):
+            for batch in _ahead(_batches(job, self._batch_rows)):
                 named = batch.rename_columns([renames.get(name, name) for name in batch.schema.names])
                 online.write_arrow(self.repo_config, view, named)
                 rows += batch.num_rows
@@ -103,6 +104,15 @@ def _batches(job: RetrievalJob, rows: int) -> Iterator[pa.RecordBatch]:
         yield from job.to_arrow_batches(rows)
     else:
         yield from job.to_arrow().to_batches(max_chunksize=rows)
+
+
+def _ahead(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The same; the next one is read while the caller is at work on the last."""
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, batches, None)
+        while (batch := coming.result()) is not None:
+            coming = pool.submit(next, batches, None)
+            yield batch
 
 
 class _Silent:

@@ -15,10 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
 
-from feature_repo.columnar.asof import History, in_time_order, instants
+from feature_repo.columnar.asof import WordArray, hashes_of, in_time_order, instants, no_nulls
 from feature_repo.columnar.instants import MICROSECONDS, BoolArray, Instants, IntArray
 from feature_repo.columnar.sources import ParquetSource
 
+_KEY_ROWS = 1 << 16
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -72,20 +73,49 @@ class Pull:
 
     def _wanted(self) -> BoolArray:
         """Whether each row of the source is asked for."""
-        times = [self.timestamp, *([self.created] if self.created else [])]
-        frame = self.source.read(list(dict.fromkeys([*(self.keys if self.latest else ()), *times])))
-        keys = frame.select(self.keys) if self.latest and self.keys else pl.select(pl.repeat(0, frame.height))
         made = self.created
-        at, created = instants(History(keys, frame[self.timestamp], (lambda: frame[made]) if made else None))
+        times = self.source.read([self.timestamp]).to_series()
+        at, created = instants(times, (lambda: self.source.read([made]).to_series()) if made else None)
         wanted = at.valid & _in_range(at, self.start, self.end)
-        if self.latest:
-            for column in keys:
-                wanted &= column.is_not_null().to_numpy()
-            rows = np.flatnonzero(wanted)
-            last = _last_of_each(keys[rows], at.values[rows], None if created is None else created[rows])
-            wanted = np.zeros_like(wanted)
-            wanted[rows[last]] = True
-        return wanted
+        return self._latest(wanted, at.values, created) if self.latest else wanted
+
+    def _latest(self, wanted: BoolArray, at: IntArray, created: IntArray | None) -> BoolArray:
+        """Of the wanted rows the last one of each key.
+
+        Few bytes a row, however many there are: keys are hashed as they go by, and only those of rows that share
+        a hash with another are kept and told apart.
+        """
+        hashes, keyed = self._hashes(wanted)
+        chosen = np.flatnonzero(wanted)[keyed]
+        shared = _shared(hashes[keyed])
+        rows = chosen[shared]
+        last = _last_of_each(self._keys(rows, len(wanted)), at[rows], None if created is None else created[rows])
+        latest = np.zeros_like(wanted)
+        latest[chosen[~shared]] = True
+        latest[rows[last]] = True
+        return latest
+
+    def _hashes(self, wanted: BoolArray) -> tuple[WordArray, BoolArray]:
+        """The hash of each wanted row's key, and whether it has one: none of its columns is null."""
+        if not self.keys:
+            return np.zeros(int(wanted.sum()), np.uint64), np.ones(int(wanted.sum()), np.bool_)
+        hashes, keyed = [], []
+        for part in self.source.parts(self.keys, _KEY_ROWS, wanted):
+            keys = pl.DataFrame(part.batch).filter(wanted[part.first : part.first + part.batch.num_rows])
+            hashes.append(hashes_of(keys))
+            keyed.append(no_nulls(keys))
+        return np.concatenate([np.empty(0, np.uint64), *hashes]), np.concatenate([np.empty(0, np.bool_), *keyed])
+
+    def _keys(self, rows: IntArray, count: int) -> pl.DataFrame:
+        """The keys of these rows, ascending, out of `count`."""
+        if not self.keys:
+            return pl.select(pl.repeat(0, len(rows)))
+        needed = np.zeros(count, np.bool_)
+        needed[rows] = True
+        parts = [pl.DataFrame(pa.schema(map(self.source.schema.field, self.keys)).empty_table())]
+        for part in self.source.parts(self.keys, _KEY_ROWS, needed):
+            parts.append(pl.DataFrame(part.batch).filter(needed[part.first : part.first + part.batch.num_rows]))
+        return pl.concat(parts)
 
     def _field(self, field: pa.Field) -> pa.Field:
         if field.name not in (self.timestamp, self.created):
@@ -109,6 +139,17 @@ def regroup(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordB
             count += batch.num_rows
     if held:
         yield pa.concat_batches(held)
+
+
+def _shared(hashes: WordArray) -> BoolArray:
+    """Whether another row has the same hash."""
+    order = np.argsort(hashes)
+    ordered = hashes[order]
+    same = ordered[1:] == ordered[:-1]
+    shared = np.zeros(len(hashes), np.bool_)
+    shared[order[1:][same]] = True
+    shared[order[:-1][same]] = True
+    return shared
 
 
 def _last_of_each(keys: pl.DataFrame, at: IntArray, created: IntArray | None) -> IntArray:

@@ -5,21 +5,21 @@ below, and the CRC says which cell. It lies in one LMDB value, so it changes wit
 answer is a hint: the caller compares the key that lies in the slot, and asks LMDB where they differ. Keys that do not
 lie there whole (too long, or with zeros at the end, which numpy drops) are left out, and so is what overflows a cell.
 
-A large write merges its keys in. A small one must not rewrite the whole table: it marks the slots that it frees in a
-bitmap, as not to be believed, and leaves its keys to LMDB until they have become many.
+A write must not rewrite the whole table: it marks the slots that it frees in a bitmap, as not to be believed, notes its
+own entries beside the table, and leaves their look-up to LMDB. When these have become many they are merged in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import islice
+import struct
+from collections.abc import Iterator, Sequence
 from typing import Any
 from zlib import crc32
 
 import numpy as np
 
 from feature_repo.columnar.storage_lmdb import Transaction
-from feature_repo.columnar.storage_records import ENTRY, State, prefix
+from feature_repo.columnar.storage_records import State, clear, prefix
 from feature_repo.columnar.storage_schema import TableInfo
 
 U64 = np.ndarray[Any, np.dtype[np.uint64]]
@@ -32,11 +32,10 @@ _PER_CELL = 3
 _HALF = np.uint64(32)
 _LOWER = np.uint64(2**32 - 1)
 _EMPTY = np.uint64(2**64 - 1)
-_SCAN = 65536
-# A write of this share of the rows merges its keys; the rest is built anew when this share of all is not known.
-_LARGE_SHARE = 1 / 128
-_STALE_SHARE = 0.5
+# Notes are merged once they are more than this share of the rows.
+_STALE_SHARE = 0.25
 _STALE_MIN = 1024
+_NOTE = struct.Struct(">Q")
 
 
 def hashes_of(keys: Sequence[bytes]) -> U64:
@@ -48,7 +47,8 @@ def hashes_of(keys: Sequence[bytes]) -> U64:
 
 def entries_of(keys: Sequence[bytes], slots: Slots, width: int) -> U64:
     """Entries, (<= n,) uint64, of the keys that `width` bytes of a slot hold whole; slots lie under `MAX_SLOT`."""
-    whole = np.fromiter((len(key) <= width and key[-1] != 0 for key in keys), np.bool_, len(keys))
+    lengths = np.fromiter(map(len, keys), np.int64, len(keys))
+    whole = np.char.str_len(np.array(keys, f"S{width}")) == lengths
     entries: U64 = (hashes_of(keys) | slots.astype(np.uint64))[whole]
     return entries
 
@@ -90,60 +90,53 @@ def believed(void: bytes | memoryview, slots: Slots) -> Mask:
 
 def update(txn: Transaction, info: TableInfo, state: State, freed: Slots, keys: Sequence[bytes], slots: Slots) -> None:
     """Bring the index up to a write that freed some slots and put n keys into others."""
-    _void(txn, info, state, freed[freed < state.index_slots])
-    if keys and len(keys) >= _LARGE_SHARE * state.rows and state.slots <= MAX_SLOT:
-        _merge(txn, info, state, entries_of(keys, slots, info.key_width))
-        return
+    _mark(txn, info, state, freed, slots)
+    if len(keys) and state.slots <= MAX_SLOT:
+        txn.put(prefix("a", info.id) + _NOTE.pack(txn.id()), entries_of(keys, slots, info.key_width))
     state.stale += len(keys) or len(freed)
     if state.stale > max(_STALE_MIN, _STALE_SHARE * state.rows):
-        rebuild(txn, info, state)
+        merge(txn, info, state)
 
 
-def _void(txn: Transaction, info: TableInfo, state: State, slots: Slots) -> None:
-    if not len(slots):
-        return
+def _mark(txn: Transaction, info: TableInfo, state: State, freed: Slots, used: Slots) -> None:
+    """Note in the bitmap which slots have no row any more, and which have one again."""
     key = prefix("v", info.id)
-    bits = np.zeros(-(-state.index_slots // 8), np.uint8)
     before = txn.get(key)
+    if before is None and not len(freed):
+        return
+    bits = np.zeros(-(-state.slots // 8), np.uint8)
     if before is not None:
-        bits |= np.frombuffer(before, np.uint8)
-    np.bitwise_or.at(bits, slots >> 3, np.left_shift(1, slots & 7).astype(np.uint8))
-    txn.put(key, bits.tobytes())
+        bits[: len(before)] = np.frombuffer(before, np.uint8)
+    np.bitwise_and.at(bits, used >> 3, ~np.left_shift(1, used & 7).astype(np.uint8))
+    np.bitwise_or.at(bits, freed >> 3, np.left_shift(1, freed & 7).astype(np.uint8))
+    txn.put(key, bits)
 
 
-def _merge(txn: Transaction, info: TableInfo, state: State, added: U64) -> None:
-    """Drop what is not to be believed and add entries: all that remains is right, though not all keys are there."""
-    kept = np.frombuffer(txn.get(prefix("h", info.id), b""), np.uint64)
-    kept = kept[kept != _EMPTY]
-    void = txn.get(prefix("v", info.id))
-    if void is not None:
-        kept = kept[believed(void, (kept & _LOWER).view(np.int64))]
-    _put(txn, info, state, np.concatenate([kept, added]))
-
-
-def rebuild(txn: Transaction, info: TableInfo, state: State) -> None:
-    """Build the index from LMDB's keys."""
-    parts = [np.empty(0, np.uint64)]
-    start = prefix("k", info.id)
-    with txn.cursor() as cursor:
-        cursor.set_range(start)
-        items = cursor.iternext()
-        while found := list(islice(items, _SCAN)):
-            more = found[-1][0].startswith(start)
-            if not more:
-                found = [item for item in found if item[0].startswith(start)]
-            slots = np.frombuffer(b"".join([value for _, value in found]), ENTRY)["slot"]
-            parts.append(entries_of([key[len(start) :] for key, _ in found], slots, info.key_width))
-            if not more:
-                break
-    _put(txn, info, state, np.concatenate(parts)[: None if state.slots <= MAX_SLOT else 0])
-    state.stale = 0
-
-
-def _put(txn: Transaction, info: TableInfo, state: State, entries: U64) -> None:
+def merge(txn: Transaction, info: TableInfo, state: State) -> None:
+    """Merge the notes into the table; what is not to be believed is dropped, and of a slot's entries all but the last."""
+    notes = prefix("a", info.id)
+    by_slot = np.full(state.slots if state.slots <= MAX_SLOT else 0, _EMPTY)
+    if len(by_slot):
+        for part in (txn.get(prefix("h", info.id), b""), *_values(txn, notes)):
+            entries = np.frombuffer(part, np.uint64)
+            entries = entries[entries != _EMPTY]
+            by_slot[entries & _LOWER] = entries
+        void = np.frombuffer(txn.get(prefix("v", info.id), b""), np.uint8)
+        by_slot[np.flatnonzero(np.unpackbits(void, bitorder="little", count=min(8 * len(void), state.slots)))] = _EMPTY
+    entries = by_slot[by_slot != _EMPTY]
     txn.delete(prefix("v", info.id))
     if len(entries):
-        txn.put(prefix("h", info.id), pack(entries).tobytes())
+        txn.put(prefix("h", info.id), pack(entries))
     else:
         txn.delete(prefix("h", info.id))
-    state.indexed, state.index_slots = len(entries), state.slots
+    clear(txn, notes)
+    state.indexed, state.stale = len(entries), 0
+
+
+def _values(txn: Transaction, start: bytes) -> Iterator[bytes]:
+    """The values of all keys that begin with `start`, in order."""
+    with txn.cursor() as cursor:
+        found = cursor.set_range(start)
+        while found and cursor.key()[: len(start)] == start:
+            yield bytes(cursor.value())
+            found = cursor.next()

@@ -6,8 +6,9 @@ s <table>             State
 k <table> <row key>   slot, event time, created time: three int64
 b <table> <slot>      record of the bytes columns
 f <table> <txn> <part>  slots that this transaction freed
-h <table>             hash index over the keys as they were when it was built
-v <table>             bitmap of slots that the hash index must not be believed on
+h <table>             hash index over the keys as they were when it was last merged
+a <table> <txn>       entries of the hash index that are still to be merged into it
+v <table>             bitmap of slots that have had no row since then, and that the index must not be believed on
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ ENTRY = np.dtype([("slot", "<i8"), ("event", "<i8"), ("created", "<i8")])
 ABSENT = np.array([(-1, 0, 0)], ENTRY).tobytes()
 NEXT_TABLE = b"n"
 TABLE_PREFIX = b"t"
-KINDS = "skbfhv"
+KINDS = "skbfhav"
 _NUMBER = struct.Struct(">I")
-_STATE = struct.Struct("<6Q")
+_STATE = struct.Struct("<5Q")
 _NULL_BIT = 1 << 31
 
 
@@ -48,19 +49,17 @@ class State:
     """Counters of a table, in the transaction that changes them.
 
     `slots`: slots in use or free, from 0. `rows`: live rows. `payload`: bytes of their variable-length values.
-    `indexed`: keys in the hash index; `index_slots`: `slots` when it was built; `stale`: keys that it lacks or has
-    wrong.
+    `indexed`: keys in the hash index; `stale`: keys that it lacks or has wrong.
     """
 
     slots: int = 0
     rows: int = 0
     payload: int = 0
     indexed: int = 0
-    index_slots: int = 0
     stale: int = 0
 
     def dump(self) -> bytes:
-        """48 bytes."""
+        """40 bytes."""
         return _STATE.pack(*astuple(self))
 
     @classmethod

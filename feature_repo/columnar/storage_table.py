@@ -160,7 +160,7 @@ class Table:
         return self._write(lambda txn: storage_write.delete(txn, self.info(txn), unique))
 
     def optimise(self) -> None:
-        """Build the hash index anew, so that it knows every key: worth its scan of the keys after a large load."""
+        """Let the hash index know every key at once, not by and by: worth it after a large load."""
         self._write(lambda txn: storage_write.reindex(txn, self.info(txn)))
 
     def count(self) -> int:

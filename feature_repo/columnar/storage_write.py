@@ -115,11 +115,11 @@ def delete(txn: Transaction, info: TableInfo, keys: Sequence[bytes]) -> int:
 
 
 def reindex(txn: Transaction, info: TableInfo) -> int:
-    """Build the hash index over all keys unless it knows them all; returns how many it did not know."""
+    """Let the hash index know every key; returns how many it did not know."""
     state = State.of(txn, info.id)
     stale = state.stale
     if stale:
-        storage_index.rebuild(txn, info, state)
+        storage_index.merge(txn, info, state)
         txn.put(prefix("s", info.id), state.dump())
     return stale
 

@@ -110,7 +110,7 @@ def test_keys_that_fall_on_one_hash_are_told_apart(data: st.DataObject) -> None:
     asked, rows = data.draw(rows_of(keys)), data.draw(rows_of(keys))
     ttl, known = data.draw(st.sampled_from([None, timedelta(milliseconds=3)])), data.draw(st.booleans())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(asof, "_hashes", lambda frame: np.zeros(frame.height, np.uint64))
+        patch.setattr(asof, "hashes_of", lambda frame: np.zeros(frame.height, np.uint64))
         found = ours(asked, rows, {"k": pl.String, "n": pl.Int64}, ttl, known)
     assert found == oracle(asked, rows, ["k", "n"], ttl, known)
 

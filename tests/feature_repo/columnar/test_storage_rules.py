@@ -62,17 +62,17 @@ class Rules(RuleBasedStateMachine):
     """Writes with ties, deletes, schema changes, rebuilt indexes and reopening, in any order."""
 
     @initialize(
-        schema=SCHEMA, few=st.sampled_from([0, 3, 10**9]), spare=st.booleans(), large=st.sampled_from([0.01, 0.7, 9.0])
+        schema=SCHEMA, few=st.sampled_from([0, 3, 10**9]), spare=st.booleans(), share=st.sampled_from([0.01, 0.7, 9.0])
     )
-    def begin(self, schema: list[Column], few: int, spare: bool, large: float) -> None:
+    def begin(self, schema: list[Column], few: int, spare: bool, share: float) -> None:
         self.folder = Path(tempfile.mkdtemp())
         self.kept = (
             storage_table.FEW_KEYS,
             storage_index._STALE_MIN,
-            storage_index._LARGE_SHARE,
+            storage_index._STALE_SHARE,
             storage_write._SPARE_MIN,
         )
-        storage_index._LARGE_SHARE = large
+        storage_index._STALE_SHARE = share
         storage_table.FEW_KEYS, storage_index._STALE_MIN = few, 2
         storage_write._SPARE_MIN = 256 if spare else 0
         self.environment = Environment(self.folder / "s", durable=False)
@@ -134,7 +134,7 @@ class Rules(RuleBasedStateMachine):
         if hasattr(self, "environment"):
             self.environment.close()
             storage_table.FEW_KEYS, storage_index._STALE_MIN = self.kept[:2]
-            storage_index._LARGE_SHARE, storage_write._SPARE_MIN = self.kept[2:]
+            storage_index._STALE_SHARE, storage_write._SPARE_MIN = self.kept[2:]
             shutil.rmtree(self.folder)
 
 
