@@ -55,6 +55,8 @@ class WorkspaceColumnarOnlineStoreConfig(ColumnarOnlineStoreConfig):
 class WorkspaceColumnarOnlineStore(ColumnarOnlineStore):
     """The columnar store, in the workspace."""
 
+    _apply_command = "larder apply"
+
 
 class WorkspaceSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):
     """Feast's SQLite store; `path` lies in the workspace."""

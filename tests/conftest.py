@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,17 @@ def catalog(settings: Settings) -> Iterator[Catalog]:
     """An empty catalog in that workspace."""
     with Catalog(settings.catalog) as opened:
         yield opened
+
+
+@pytest.fixture
+def stock_yaml(tmp_path: Path) -> Path:
+    """`feature_store.yaml` with each of its `stock:` comments taken at its word."""
+    lines = (ROOT / "feature_repo" / "feature_store.yaml").read_text().splitlines()
+    changed = [re.sub(r"type: \S+ # stock: (\S+)", r"type: \1", line) for line in lines]
+    assert len(set(changed) - set(lines)) == 3
+    path = tmp_path / "stock.yaml"
+    path.write_text("\n".join(changed))
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -13,12 +13,24 @@ from typing import Any
 
 import pyarrow as pa
 from feast import FeatureView, Field, OnDemandFeatureView, ValueType
-from feast.protos.feast.types.Value_pb2 import BoolList, DoubleList, FloatList, Int32List, Int64List, Value
+from feast.protos.feast.types.Value_pb2 import (
+    BoolList,
+    BytesList,
+    DoubleList,
+    FloatList,
+    Int32List,
+    Int64List,
+    StringList,
+    Value,
+)
 from feast.type_map import python_values_to_proto_values
 
-from feature_repo.columnar.lists import NumberList, Vector, common_width, pack_rows
+from feature_repo.columnar.item_lists import ItemList
+from feature_repo.columnar.lists import NumberList, TimeList, Vector, common_width, pack_rows
+from feature_repo.columnar.scalars import Blob, Number, Opaque, Text, Time
 from feature_repo.columnar.storage import Column
-from feature_repo.columnar.values import Blob, Cells, Codec, Number, Opaque, Raw, Text, Time
+from feature_repo.columnar.values import Cells, Codec, Raw
+from feature_repo.errors import StateError
 
 View = FeatureView | OnDemandFeatureView
 
@@ -42,6 +54,9 @@ _CODECS: dict[ValueType, Codec] = {
         NumberList(ValueType.INT32_LIST, "int32_list_val", "i4", pa.int32(), Int32List),
         NumberList(ValueType.INT64_LIST, "int64_list_val", "i8", pa.int64(), Int64List),
         NumberList(ValueType.BOOL_LIST, "bool_list_val", "bool", pa.bool_(), BoolList),
+        TimeList(ValueType.UNIX_TIMESTAMP_LIST, "unix_timestamp_list_val", "i8", pa.timestamp("s", "UTC"), Int64List),
+        ItemList(ValueType.STRING_LIST, "string_list_val", pa.string(), StringList),
+        ItemList(ValueType.BYTES_LIST, "bytes_list_val", pa.binary(), BytesList),
     )
 }
 
@@ -72,9 +87,15 @@ class Place:
     def of(cls, field: Field) -> Place:
         """The place of a feature."""
         value_type = field.dtype.to_value_type()
-        name, codec = f"{field.name}:{value_type.name}", codec_for(value_type)
+        codec = codec_for(value_type)
+        name = f"{field.name}:{value_type.name}{codec.encoding}"
         vectors = codec is _FLOATS
         return cls(codec, name, f"{name}:ragged" if vectors else None, field.vector_length if vectors else 0)
+
+    @property
+    def earlier(self) -> str:
+        """The name of its column where the type was once encoded otherwise, else that of today."""
+        return self.name.removesuffix(self.codec.encoding)
 
     def fresh(self) -> Column | None:
         """Its column in a new table; None where the width of the vectors is yet to be seen."""
@@ -96,8 +117,13 @@ class ViewLayout:
         return self._places[feature].name in self._columns
 
     def names(self, features: Sequence[str]) -> list[str]:
-        """The columns that hold these features."""
+        """The columns that hold these features. Raises StateError where one is stored as an older version did."""
         places = [self._places[feature] for feature in features]
+        for place in places:
+            if place.name not in self._columns and place.earlier in self._columns:
+                raise StateError(
+                    f"{place.earlier}: stored by an older version; run `feast apply` and materialize again"
+                )
         names = [place.name for place in places] + [place.ragged for place in places if place.ragged]
         return [name for name in names if name in self._columns]
 
@@ -106,7 +132,7 @@ class ViewLayout:
         place = self._places[feature]
         found = columns.get(place.name)
         if found is None:
-            return Cells.empty(place.codec, rows)
+            return place.codec.nulls(rows)
         if isinstance(found, list):
             return Cells(place.codec, found)
         values, mask = found
@@ -163,7 +189,10 @@ class ViewLayout:
         raw = codec.from_arrow(array)
         if raw is not None:
             return raw
-        protos = python_values_to_proto_values(array.to_numpy(zero_copy_only=False), codec.value_type)
+        values = array.to_numpy(zero_copy_only=False)
+        if pa.types.is_map(array.type):  # comes out as lists of pairs, which Feast does not know for maps
+            values = [None if pairs is None else dict(pairs) for pairs in values]
+        protos = python_values_to_proto_values(values, codec.value_type)
         return self.from_protos(feature, protos)
 
 

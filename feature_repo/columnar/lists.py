@@ -1,18 +1,20 @@
-"""Lists of numbers as columns: packed items row by row, or one matrix where every row is as wide."""
+"""Codecs of lists: items packed row by row, or for vectors one matrix where every row is as wide."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from feast.protos.feast.types.Value_pb2 import Value
+from feast.type_map import NULL_TIMESTAMP_INT_VALUE
 from typing_extensions import override
 
-from feature_repo.columnar.values import NULL, Array, Blobs, Cells, Codec, Fixed, Raw, objects, valid_rows
+from feature_repo.columnar.values import NULL, Array, Blobs, Cells, Codec, Fixed, Mask, Raw, objects, valid_rows
 
 
 @dataclass(frozen=True)
@@ -47,15 +49,16 @@ class NumberList(Codec):
 
     def _items(self, array: pa.Array) -> Array | None:
         """All items in one vector; None where Feast itself has to judge them."""
-        kind = array.type
-        if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
+        flat = flat_items(array)
+        if flat is None or not self._takes(flat.type):
             return None
-        same = pa.types.is_floating if pa.types.is_floating(self.item) else self.item.equals
-        flat = array.flatten()  # leaves out what lies under null rows
-        if flat.null_count or not same(kind.value_type):
-            return None
-        items: Array = flat.cast(self.item, safe=False).to_numpy(zero_copy_only=False)
-        return items
+        return self._numbers(flat)
+
+    def _takes(self, kind: pa.DataType) -> bool:
+        return bool(pa.types.is_floating(kind) if pa.types.is_floating(self.item) else self.item.equals(kind))
+
+    def _numbers(self, flat: pa.Array) -> Array:
+        return flat.cast(self.item, safe=False).to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
 
     def unpack(self, packed: bytes) -> Array:
         """The items of one row."""
@@ -76,7 +79,46 @@ class NumberList(Codec):
 
     @override
     def arrow(self, cells: Cells) -> pa.Array:
-        return pa.array(self.numpy(cells).tolist(), pa.list_(self.item))
+        rows = [row or b"" for row in cells.values]
+        counts = np.fromiter(map(len, rows), np.int64, len(rows)) // np.dtype(self.dtype).itemsize
+        return list_array(self._flat(self.unpack(b"".join(rows))), counts, cells.valid)
+
+    def _flat(self, items: Array) -> pa.Array:
+        return pa.array(items, self.item)
+
+
+@dataclass(frozen=True)
+class TimeList(NumberList):
+    """Lists of whole seconds since 1970."""
+
+    encoding: ClassVar[str] = ":items"
+
+    @override
+    def _takes(self, kind: pa.DataType) -> bool:
+        return bool(pa.types.is_timestamp(kind))
+
+    @override
+    def _numbers(self, flat: pa.Array) -> Array:
+        seconds = flat.cast(pa.timestamp("s", flat.type.tz), safe=False)
+        return seconds.cast(pa.int64()).to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+
+    @override
+    def _flat(self, items: Array) -> pa.Array:
+        return pa.array(items, pa.int64(), mask=items == NULL_TIMESTAMP_INT_VALUE).cast(self.item)
+
+    @override
+    def protos(self, cells: Cells) -> list[Value]:
+        field, container = self.field, self.container
+        rows = (None if packed is None else self.unpack(packed).tolist() for packed in cells.values)
+        return [NULL if row is None else Value(**{field: container(val=row)}) for row in rows]
+
+    @override
+    def python(self, cells: Cells) -> list[Any]:
+        return [None if row is None else [_moment(s) for s in self.unpack(row).tolist()] for row in cells.values]
+
+    @override
+    def numpy(self, cells: Cells) -> Array:
+        return objects([None if row is None else self.unpack(row).astype("datetime64[s]") for row in cells.values])
 
 
 @dataclass(frozen=True)
@@ -125,6 +167,21 @@ class Vector(NumberList):
         return (matrix, fits), others if any(row is not None for row in others) else None
 
 
+def flat_items(array: pa.Array) -> pa.Array | None:
+    """All items of an array of lists, one after another; None where it holds no lists or a list holds a null."""
+    kind = array.type
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
+        return None
+    flat = array.flatten()  # leaves out what lies under null rows
+    return None if flat.null_count else flat
+
+
+def list_array(items: pa.Array, counts: Array, valid: Mask) -> pa.Array:
+    """Lists of so many of the items each, (n,); null where not valid."""
+    ends = pa.array(np.concatenate([[0], np.cumsum(counts)]), pa.int32())
+    return pa.ListArray.from_arrays(ends, items, mask=None if valid.all() else pa.array(~valid))
+
+
 def common_width(raw: Raw, itemsize: int) -> int | None:
     """The width that all rows share; None where they differ, 0 where there is no row to tell."""
     if isinstance(raw, tuple):
@@ -142,6 +199,10 @@ def pack_rows(raw: Raw) -> Blobs:
     matrix, mask = raw
     held = np.ones(len(matrix), np.bool_) if mask is None else mask
     return [row.tobytes() if there else None for row, there in zip(matrix, held, strict=True)]
+
+
+def _moment(seconds: int) -> datetime | None:
+    return None if seconds == NULL_TIMESTAMP_INT_VALUE else datetime.fromtimestamp(seconds, UTC)
 
 
 def _matrix(items: Array, width: int, rows: int, mask: Array | None) -> Fixed:

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -22,13 +22,12 @@ from pydantic import StrictStr
 
 from feature_repo.columnar.layout import View, ViewLayout, fields_of
 from feature_repo.columnar.places import Places
+from feature_repo.columnar.plans import Plans
 from feature_repo.columnar.request import (
     EntityColumn,
     EntityRows,
-    Plan,
     ViewRead,
     columns_of,
-    request_context,
     table_name,
     versions_of,
 )
@@ -41,8 +40,8 @@ from feature_repo.columnar.response import (
     add_versions,
 )
 from feature_repo.columnar.tables import Row, Rows, as_datetime, read_rows, row_keys_of, write_rows
+from feature_repo.errors import StateError
 
-_KEPT = 256
 _LOAD_SHARE = 0.1
 
 
@@ -62,12 +61,11 @@ class ColumnarOnlineStore(OnlineStore):
     """
 
     _versioned_read_supported = True
+    _apply_command: ClassVar[str] = "feast apply"
 
     def __init__(self) -> None:
         self._places = Places()
-        self._plans: dict[tuple[Any, ...], Plan] = {}
-        self._reads: dict[tuple[Any, ...], ViewRead] = {}
-        self._seen: Any = None
+        self._plans = Plans()
 
     @property
     def async_supported(self) -> SupportedAsyncMethods:
@@ -89,9 +87,10 @@ class ColumnarOnlineStore(OnlineStore):
         """Features of the given entities; columnar, and by way of stock Feast where on-demand views take part.
 
         Entity values may be lists, NumPy arrays, pandas, Polars or Arrow columns; no rows give an empty answer.
-        Raises ValueError for a null, for columns of unequal length and for a join key that is missing.
+        Raises ValueError for a null, for columns of unequal length and for a join key that is missing, StateError for
+        a view without a table.
         """
-        plan = self._plan(config, registry, project, features, full_feature_names)
+        plan = self._plans.of_request(config, registry, project, features, full_feature_names)
         given, rows = columns_of(entity_rows)
         entities = plan.entities(given)
         if not plan.columnar or getattr(features, "precompute_online", False):
@@ -134,7 +133,7 @@ class ColumnarOnlineStore(OnlineStore):
 
         `keys` is one column a join key by name, or a single column where the view has one join key.
         """
-        read = self._view_read(config, view, tuple(features or fields_of(view)))
+        read = self._plans.of_view(config, view, tuple(features or fields_of(view)))
         columns = self._read(config, read, read.encode(keys))
         first = next(iter(columns.values()))
         return ViewColumns(
@@ -152,7 +151,7 @@ class ColumnarOnlineStore(OnlineStore):
         requested_features: list[str] | None = None,
     ) -> list[tuple[Any, dict[str, Value] | None]]:
         """Event time and Feast values of each key; (None, None) where there is no row, (time, None) past its TTL."""
-        read = self._view_read(config, table, tuple(requested_features or fields_of(table)))
+        read = self._plans.of_view(config, table, tuple(requested_features or fields_of(table)))
         columns = self._read(config, read, row_keys_of(entity_keys))
         first = next(iter(columns.values()))
         times = [as_datetime(us) if us else None for us in first.event_us.tolist()]
@@ -223,7 +222,7 @@ class ColumnarOnlineStore(OnlineStore):
 
         A feature that stays keeps its values; one that is new or of another type is null until it is written.
         """
-        environment = self._places.environment(config)
+        environment = self._places.writable(config)
         for view in tables_to_delete:
             if (name := table_name(config, view)) in environment.tables():
                 environment.drop(name)
@@ -239,7 +238,7 @@ class ColumnarOnlineStore(OnlineStore):
 
     def teardown(self, config: RepoConfig, tables: Sequence[View], entities: Sequence[Entity]) -> None:
         """Drop every table of the project; other projects in the same place stay."""
-        environment = self._places.environment(config)
+        environment = self._places.writable(config)
         for name in environment.tables():
             if name.startswith(f"{config.project}/"):
                 environment.drop(name)
@@ -250,40 +249,12 @@ class ColumnarOnlineStore(OnlineStore):
 
     # -- helpers
 
-    def _plan(
-        self,
-        config: RepoConfig,
-        registry: BaseRegistry,
-        project: str,
-        features: list[str] | FeatureService,
-        full_names: bool,
-    ) -> Plan:
-        """The request's plan, made once for as long as Feast keeps its own resolution of the features."""
-        context = request_context(registry, project, features, full_names)
-        # Feast tells cached registries apart by id(): were the one it saw last freed, a newer one at the same address
-        # would pass for it, and views would stay as they were.
-        self._seen = getattr(registry, "cached_registry_proto", None)
-        named = features.name if isinstance(features, FeatureService) else tuple(features)
-        key = (project, named, full_names)
-        plan = self._plans.get(key)
-        if plan is None or plan.context is not context:
-            if len(self._plans) >= _KEPT:
-                self._plans.clear()
-            plan = self._plans[key] = Plan.of(context, config, full_names)
-        return plan
-
-    def _view_read(self, config: RepoConfig, view: View, features: tuple[str, ...]) -> ViewRead:
-        """A read of one view, kept for as long as the caller has the same view object."""
-        key = (config.project, id(view), features)
-        read = self._reads.get(key)
-        if read is None or read.view is not view:
-            if len(self._reads) >= _KEPT:
-                self._reads.clear()
-            read = self._reads[key] = ViewRead.of(view, features, config, full_names=False)
-        return read
-
     def _read(self, config: RepoConfig, read: ViewRead, keys: Sequence[bytes]) -> dict[str, ResponseColumn]:
-        columns = read_rows(self._places.table(config, read.table), read, keys)
+        table = self._places.table(config, read.table)
+        if table is None:
+            place = self._places.path(config)
+            raise StateError(f"{place}: no table for view {read.view.name!r}: run `{self._apply_command}`")
+        columns = read_rows(table, read, keys)
         if metrics._config.online_features:
             found = sum(int(np.count_nonzero(column.statuses == PRESENT)) for column in columns.values())
             metrics.track_feature_statuses(read.view.name, found, len(columns) * len(keys) - found)
@@ -294,7 +265,7 @@ class ColumnarOnlineStore(OnlineStore):
         wanted = fields_of(view).keys()
         if all(wanted <= values.keys() for _, values, _, _ in data):
             return data
-        read = replace(self._view_read(config, view, tuple(wanted)), ttl_us=0)
+        read = replace(self._plans.of_view(config, view, tuple(wanted)), ttl_us=0)
         columns = read_rows(self._places.table(config, read.table), read, row_keys_of([row[0] for row in data]))
         stored = {name: column.cells.protos() for name, column in columns.items()}
         return [
@@ -303,8 +274,7 @@ class ColumnarOnlineStore(OnlineStore):
         ]
 
     def _write(self, config: RepoConfig, view: View, rows: Rows) -> int:
-        environment = self._places.environment(config)
-        return write_rows(environment, table_name(config, view), view, rows)
+        return write_rows(self._places.writable(config), table_name(config, view), view, rows)
 
     def _read_features_per_fv(
         self,

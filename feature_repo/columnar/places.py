@@ -9,7 +9,7 @@ from pathlib import Path
 from feast import RepoConfig
 
 from feature_repo.columnar.storage import Environment, Table
-from feature_repo.errors import NotFoundError
+from feature_repo.errors import NotFoundError, UnavailableError
 
 
 class Places:
@@ -19,20 +19,35 @@ class Places:
         self._environments: dict[Path, Environment] = {}
         self._tables: dict[tuple[Path, str], Table] = {}
 
+    @staticmethod
+    def path(config: RepoConfig) -> Path:
+        """Where the store lies."""
+        return _resolved(config.repo_path, config.online_store.path)
+
     def environment(self, config: RepoConfig) -> Environment:
         """The environment of the store's path; one that only reads where the path cannot be written to."""
-        path = _path(config)
+        path = self.path(config)
         environment = self._environments.get(path)
         if environment is None:
             readonly = path.exists() and not os.access(path, os.W_OK)
             environment = self._environments[path] = Environment(path, readonly=readonly)
         return environment
 
+    def writable(self, config: RepoConfig) -> Environment:
+        """The same, to be written to. Raises UnavailableError where the path is read-only."""
+        path = self.path(config)
+        if path.exists() and not os.access(path, os.W_OK):
+            raise UnavailableError(f"{path}: this place is read-only; make it writable")
+        return self.environment(config)
+
     def table(self, config: RepoConfig, name: str) -> Table | None:
         """A table, None where there is none of that name. One that is dropped later raises NotFoundError when used."""
-        key = (_path(config), name)
+        path = self.path(config)
+        key = (path, name)
         table = self._tables.get(key)
         if table is None:
+            if path not in self._environments and not (path / "data.mdb").exists():
+                return None  # opening it would create it
             try:
                 table = self._tables[key] = self.environment(config).table(name)
             except NotFoundError:
@@ -44,10 +59,6 @@ class Places:
         self._tables.clear()
         while self._environments:
             self._environments.popitem()[1].close()
-
-
-def _path(config: RepoConfig) -> Path:
-    return _resolved(config.repo_path, config.online_store.path)
 
 
 @cache

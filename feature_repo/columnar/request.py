@@ -19,8 +19,9 @@ from feast.type_map import python_values_to_proto_values
 
 from feature_repo.columnar.keys import encode_integers, encode_protos, encode_texts, null_key, row_keys
 from feature_repo.columnar.layout import View, ViewLayout, codec_for
+from feature_repo.columnar.scalars import Opaque
 from feature_repo.columnar.storage import Column
-from feature_repo.columnar.values import Cells, Opaque
+from feature_repo.columnar.values import Cells
 
 EntityRows = Sequence[Mapping[str, Any]] | Mapping[str, Any]
 
@@ -167,11 +168,12 @@ def table_name(config: RepoConfig, view: View) -> str:
 
 
 def versions_of(views: Iterable[View]) -> dict[str, int]:
-    """The version of each view, by the name it goes under."""
-    return {
-        view.projection.name_alias or view.projection.name: getattr(view, "current_version_number", 0) or 0
-        for view in views
-    }
+    """The version of each view, by the name it goes under; of one asked for in several versions, the first."""
+    versions: dict[str, int] = {}
+    for view in views:
+        name = view.projection.name_alias or view.projection.name
+        versions.setdefault(name, getattr(view, "current_version_number", 0) or 0)
+    return versions
 
 
 def columns_of(given: EntityRows) -> tuple[dict[str, list[Any]], int]:

@@ -15,7 +15,8 @@ from feast.online_response import TIMESTAMP_POSTFIX, OnlineResponse
 from feast.protos.feast.serving.ServingService_pb2 import FieldStatus, GetOnlineFeaturesResponse
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from feature_repo.columnar.values import Array, Cells, Mask, Number
+from feature_repo.columnar.scalars import Number
+from feature_repo.columnar.values import Array, Cells, Mask
 
 Status = np.ndarray[Any, np.dtype[np.uint8]]
 PRESENT, NOT_FOUND, EXPIRED = FieldStatus.PRESENT, FieldStatus.NOT_FOUND, FieldStatus.OUTSIDE_MAX_AGE

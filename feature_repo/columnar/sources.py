@@ -171,7 +171,8 @@ def glob_base(path: Path) -> Path:
 
 
 def _hidden(file: Path, root: Path) -> bool:
-    return any(part[0] in "._" for part in file.relative_to(root).parts)
+    """Whether it is one of the files that writers keep to themselves; `_column=value` is a partition."""
+    return any(part[0] == "." or (part[0] == "_" and "=" not in part) for part in file.relative_to(root).parts)
 
 
 def _hive_values(root: Path, file: Path) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -113,17 +112,6 @@ def embed(settings: Settings, catalog: Catalog, ids: list[str], partition: str =
     catalog.register_embedding(SPEC)
     catalog.record(SPEC.name, SPEC.digest, [LedgerRow(i, f"{partition}-{i}", partition) for i in ids])
     return matrix
-
-
-@pytest.fixture
-def stock_yaml(tmp_path: Path) -> Path:
-    """`feature_store.yaml` with each of its `stock:` comments taken at its word."""
-    lines = (Path(__file__).parents[2] / "feature_repo" / "feature_store.yaml").read_text().splitlines()
-    changed = [re.sub(r"type: \S+ # stock: (\S+)", r"type: \1", line) for line in lines]
-    assert len(set(changed) - set(lines)) == 3
-    path = tmp_path / "stock.yaml"
-    path.write_text("\n".join(changed))
-    return path
 
 
 @pytest.fixture

@@ -187,10 +187,13 @@ def open_store(folder: Path, stores: dict[str, Any], project: str = "pair") -> F
         config=RepoConfig(
             project=project,
             provider="local",
-            registry={"registry_type": "sql", "path": f"sqlite:///{folder}/registry.db"},
             entity_key_serialization_version=3,
             repo_path=folder,
-            **{"offline_store": {"type": "duckdb"}, **stores},
+            **{
+                "registry": {"registry_type": "sql", "path": f"sqlite:///{folder}/registry.db"},
+                "offline_store": {"type": "duckdb"},
+                **stores,
+            },
         )
     )
 

@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 
 from feature_repo.columnar.online import ColumnarOnlineStore
 from feature_repo.columnar.response import ColumnarOnlineResponse
+from feature_repo.errors import StateError
 from tests.feature_repo.columnar.pair import DAY, FOREVER, OURS, content, open_store, user
 
 NOW = datetime.now(UTC)
@@ -325,11 +326,21 @@ def test_projects_in_one_place_keep_apart(tmp_path: Path) -> None:
         asyncio.run(online(store).close())
 
 
-def test_a_view_that_was_never_written_and_a_store_that_is_not_there(tmp_path: Path) -> None:
+def test_a_store_and_a_table_that_are_not_there(tmp_path: Path) -> None:
+    """A read says what to run and makes nothing; a write makes both."""
     store = open_store(tmp_path, OURS)
     store.registry.apply_entity(content, "pair")
     store.registry.apply_feature_view(view(), "pair")
-    assert statuses(store, "v:number", ["a"]) == [FieldStatus.NOT_FOUND]
+    for _ in range(2):
+        with pytest.raises(StateError, match=r"online: no table for view 'v': run `feast apply`"):
+            statuses(store, "v:number", ["a"])
+        with pytest.raises(StateError, match="run `feast apply`"):
+            online(store).read_columns(store.config, view(), ["a"])
+        assert not (tmp_path / "online").exists()
+    store.registry.apply_feature_view(view("w"), "pair")
+    put(store, "w", content_id=["a"], number=[1.0], text=["t"])
+    with pytest.raises(StateError, match="run `feast apply`"):
+        statuses(store, "v:number", ["a"])
     put(store, content_id=["a"], number=[1.0], text=["t"])
     assert statuses(store, "v:number", ["a"]) == [FieldStatus.PRESENT]
     asyncio.run(online(store).close())

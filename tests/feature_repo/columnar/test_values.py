@@ -7,15 +7,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from feast import Field, ValueType
+from feast import FeatureView, Field, FileSource, ValueType
 from feast.protos.feast.types.Value_pb2 import FloatList, Value
 from feast.type_map import feast_value_type_to_python_type, python_values_to_proto_values
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feature_repo.columnar.layout import Place, codec_for
+from feature_repo.columnar.layout import Place, ViewLayout, codec_for
 from feature_repo.columnar.lists import Vector, common_width, pack_rows
-from feature_repo.columnar.values import Cells, Opaque, Raw
+from feature_repo.columnar.scalars import Opaque
+from feature_repo.columnar.storage import Column
+from feature_repo.columnar.values import Cells, Raw
+from feature_repo.errors import StateError
 from tests.feature_repo.columnar.pair import FIELDS, kinds_table
 
 
@@ -97,6 +100,47 @@ def test_split_loses_no_vector(rows: list[list[float] | None], width: int) -> No
     for row, packed in enumerate(pack_rows((matrix, mask))):
         joined[row] = packed if packed is not None else joined[row]
     assert Cells(codec, joined).protos() == protos
+
+
+@given(st.lists(st.none() | st.lists(st.text(max_size=3), max_size=4), max_size=6), st.integers(0, 3))
+def test_lists_of_texts_and_blobs_lose_nothing(rows: list[list[str] | None], start: int) -> None:
+    blobs = [None if row is None else [text.encode("utf-16") for text in row] for row in rows]
+    for value_type, values, item in (
+        (ValueType.STRING_LIST, rows, pa.string()),
+        (ValueType.STRING_LIST, rows, pa.large_string()),
+        (ValueType.BYTES_LIST, blobs, pa.binary()),
+    ):
+        codec, expected = codec_for(value_type), values[start:]
+        for kind in (pa.list_(item), pa.large_list(item)):
+            raw = codec.from_arrow(pa.array(values, kind).slice(start))
+            assert isinstance(raw, list)
+            found = Cells(codec, raw)
+            assert found.python() == expected
+            assert found.arrow().to_pylist() == expected
+            assert codec.from_protos(found.protos()) == raw
+
+
+def test_fixed_size_lists_of_texts_with_null_rows() -> None:
+    codec = codec_for(ValueType.STRING_LIST)
+    raw = codec.from_arrow(pa.array([["a", "b"], None, ["c", "dd"]], pa.list_(pa.string(), 2)))
+    assert isinstance(raw, list)
+    assert Cells(codec, raw).python() == [["a", "b"], None, ["c", "dd"]]
+
+
+@pytest.mark.parametrize("column", [pa.array([["a", None]]), pa.array([[1]]), pa.array(["a"])])
+def test_what_is_no_plain_list_of_texts_is_left_to_feast(column: pa.Array) -> None:
+    assert codec_for(ValueType.STRING_LIST).from_arrow(column) is None
+
+
+def test_a_column_of_an_older_version_is_told() -> None:
+    view = FeatureView(
+        name="v", schema=[Field(name="words", dtype=FIELDS["words"])], source=FileSource(path="unread.parquet")
+    )
+    before, today = Column("words:STRING_LIST", "bytes"), Column("words:STRING_LIST:items", "bytes")
+    with pytest.raises(StateError, match="words:STRING_LIST: stored by an older version; run `feast apply`"):
+        ViewLayout(view, [before]).names(["words"])
+    assert ViewLayout(view, [before]).desired() == [today]
+    assert ViewLayout(view, [before, today]).names(["words"]) == [today.name]
 
 
 @pytest.mark.parametrize(
