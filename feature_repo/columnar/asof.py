@@ -3,8 +3,9 @@
 It works on keys and timestamps alone and answers with row numbers, so that the values, however wide, are gathered
 once, afterwards. Instead of a hash join followed by a search in every group, each feature row becomes one 64-bit
 word: the high bits of its key's hash over its rank in time. One sort of plain words puts every key's history
-together and in order, and one merge-like search finds all the answers. Two keys may fall on one hash: the key of
-every answer is compared, and those that differ are looked up again by exact codes.
+together and in order, and one walk finds all the answers. Two keys may share those bits: a second hash of every
+answer's key is compared, and those that differ are looked up again by exact codes. What agrees in both, over a hundred
+bits, is taken for the same key.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from threading import Lock
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +24,7 @@ from feature_repo.columnar.instants import FIRST, LAST, BoolArray, Instants, Int
 
 WordArray = npt.NDArray[np.uint64]
 
-_SEED = 0
+_SEED, _SECOND = 0, 1
 _RANK_BITS = 24  # so that views of up to 16 M rows share one walk over the entity rows
 
 
@@ -56,6 +58,7 @@ class Asked:
             self.order = (np.cumsum(self.kept) - 1)[moments.order[self.kept[moments.order]]]
         at = moments.at.values if whole else moments.at.values[self.kept]
         self.at = Instants(at[self.order], np.ones(len(at), np.bool_), moments.at.per_second)
+        self.second = hashes_of(self.keys, _SECOND)
         self._walks: dict[int, tuple[WordArray, IntArray, IntArray]] = {}
         self._lock = Lock()
 
@@ -153,7 +156,8 @@ def _find(asked: Asked, per_second: int, features: _Features) -> IntArray:
     walk, places, targets = asked.walk(bits)
     rows = np.empty(len(at), np.int64)
     rows[targets] = _search(hashes_of(features.keys), features, walk, places, at, bits)
-    clashes = np.flatnonzero(_differ(asked.keys, features.keys, rows))
+    differ = asked.second != hashes_of(features.keys, _SECOND)[np.maximum(rows, 0)]
+    clashes = np.flatnonzero(differ & (rows >= 0))
     if len(clashes):
         rows[clashes] = _find_exactly(asked, clashes, at, features)
     return rows
@@ -201,12 +205,22 @@ def _search(
     if features.entry is not None:
         ranks = features.entry[(history & low).astype(np.int64)].astype(np.uint64)
         best = np.maximum.accumulate(history & ~low | ranks)
-    passed = np.searchsorted(features.since, at, "right")[places]
-    place = np.searchsorted(history, walk | (np.maximum(passed, 1) - 1).astype(np.uint64), "right")
-    found = best[np.maximum(place, 1) - 1]
-    hit = (place > 0) & (passed > 0) & (found & ~low == walk)
+    passed = _last_until(features.since, at)[places]
+    place = _last_until(history, walk | np.maximum(passed, 0).astype(np.uint64))
+    found = best[np.maximum(place, 0)]
+    hit = (place >= 0) & (passed >= 0) & (found & ~low == walk)
     rows = np.where(hit, (found & low).astype(np.int64), -1)
     return rows if features.order is None else np.where(hit, features.order[rows], -1)
+
+
+def _last_until(values: npt.NDArray[Any], asked: npt.NDArray[Any]) -> IntArray:
+    """For each of `asked` the place of the last of `values` that is not greater, -1 where none; both ascend.
+
+    One walk through both, where a binary search for each would jump about in memory.
+    """
+    left, right = (pl.DataFrame({"at": side}).with_columns(pl.col("at").set_sorted()) for side in (asked, values))
+    joined = left.join_asof(right.with_row_index("place"), on="at", check_sortedness=False)
+    return joined["place"].cast(pl.Int64).fill_null(-1).to_numpy()
 
 
 def _walk(groups: WordArray, bits: int) -> tuple[WordArray, IntArray]:
@@ -217,9 +231,9 @@ def _walk(groups: WordArray, bits: int) -> tuple[WordArray, IntArray]:
     return words & ~low, (words & low).astype(np.int64)
 
 
-def hashes_of(keys: pl.DataFrame) -> WordArray:
+def hashes_of(keys: pl.DataFrame, seed: int = _SEED) -> WordArray:
     """(n,) uint64, equal for equal keys of the same types."""
-    hashes = keys.to_series().hash(_SEED) if keys.width == 1 else keys.hash_rows(_SEED)
+    hashes = keys.to_series().hash(seed) if keys.width == 1 else keys.hash_rows(seed)
     return hashes.to_numpy()
 
 
@@ -231,15 +245,6 @@ def _exact_codes(features: pl.DataFrame, asked: pl.DataFrame) -> tuple[BoolArray
     )
     codes = rows.drop_nulls().to_numpy().astype(np.uint64)
     return rows.is_not_null().to_numpy(), codes, wanted.to_numpy().astype(np.uint64)
-
-
-def _differ(mine: pl.DataFrame, theirs: pl.DataFrame, rows: IntArray) -> BoolArray:
-    """Whether each key differs from the one at its row number; not where that is -1."""
-    differ = np.zeros(len(rows), np.bool_)
-    places = np.maximum(rows, 0)
-    for ours, other in zip(mine, theirs, strict=True):
-        differ |= (ours != other.gather(places)).to_numpy()
-    return differ & (rows >= 0)
 
 
 def instants(

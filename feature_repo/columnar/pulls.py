@@ -99,12 +99,11 @@ class Pull:
         """The hash of each wanted row's key, and whether it has one: none of its columns is null."""
         if not self.keys:
             return np.zeros(int(wanted.sum()), np.uint64), np.ones(int(wanted.sum()), np.bool_)
-        hashes, keyed = [], []
-        for part in self.source.parts(self.keys, _KEY_ROWS, wanted):
-            keys = pl.DataFrame(part.batch).filter(wanted[part.first : part.first + part.batch.num_rows])
+        hashes, keyed = [np.empty(0, np.uint64)], [np.empty(0, np.bool_)]
+        for keys in self._filtered(wanted):
             hashes.append(hashes_of(keys))
             keyed.append(no_nulls(keys))
-        return np.concatenate([np.empty(0, np.uint64), *hashes]), np.concatenate([np.empty(0, np.bool_), *keyed])
+        return np.concatenate(hashes), np.concatenate(keyed)
 
     def _keys(self, rows: IntArray, count: int) -> pl.DataFrame:
         """The keys of these rows, ascending, out of `count`."""
@@ -112,10 +111,13 @@ class Pull:
             return pl.select(pl.repeat(0, len(rows)))
         needed = np.zeros(count, np.bool_)
         needed[rows] = True
-        parts = [pl.DataFrame(pa.schema(map(self.source.schema.field, self.keys)).empty_table())]
+        none = pl.DataFrame(pa.schema([self.source.schema.field(name) for name in self.keys]).empty_table())
+        return pl.concat([none, *self._filtered(needed)])
+
+    def _filtered(self, needed: BoolArray) -> Iterator[pl.DataFrame]:
+        """The keys of the needed rows, part by part."""
         for part in self.source.parts(self.keys, _KEY_ROWS, needed):
-            parts.append(pl.DataFrame(part.batch).filter(needed[part.first : part.first + part.batch.num_rows]))
-        return pl.concat(parts)
+            yield pl.DataFrame(part.batch).filter(needed[part.first : part.first + part.batch.num_rows])
 
     def _field(self, field: pa.Field) -> pa.Field:
         if field.name not in (self.timestamp, self.created):

@@ -84,7 +84,7 @@ class ParquetSource:
         """All rows of the named columns (as the files call them); null where a file lacks one."""
         if self._uniform:
             scan = pl.scan_parquet(list(self.files), hive_partitioning=False).select(columns)
-            return scan.collect(engine="streaming").rechunk()  # a gather from chunks costs ten times as much
+            return scan.collect().rechunk()  # a gather from chunks costs ten times as much
         table = pa.Table.from_batches((part.batch for part in self.parts(columns)), self._schema_of(columns))
         return pl.DataFrame(table).rechunk()
 

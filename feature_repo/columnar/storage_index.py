@@ -113,7 +113,7 @@ def _mark(txn: Transaction, info: TableInfo, state: State, freed: Slots, used: S
 
 
 def merge(txn: Transaction, info: TableInfo, state: State) -> None:
-    """Merge the notes into the table; what is not to be believed is dropped, and of a slot's entries all but the last."""
+    """Merge the notes into the table, without what is not to be believed, and of a slot's entries only the last."""
     notes = prefix("a", info.id)
     by_slot = np.full(state.slots if state.slots <= MAX_SLOT else 0, _EMPTY)
     if len(by_slot):
