@@ -133,7 +133,7 @@ class ColumnarOnlineStore(OnlineStore):
 
         `keys` is one column a join key by name, or a single column where the view has one join key.
         """
-        read = self._plans.of_view(config, view, tuple(features or fields_of(view)))
+        read = self._plans.of_view(config, view, tuple(features or ()))
         columns = self._read(config, read, read.encode(keys))
         first = next(iter(columns.values()))
         return ViewColumns(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from types import NoneType
 from typing import Any
 
@@ -17,7 +18,7 @@ from feast.infra.registry.base_registry import BaseRegistry
 from feast.protos.feast.types.Value_pb2 import RepeatedValue, Value
 from feast.type_map import python_values_to_proto_values
 
-from feature_repo.columnar.keys import encode_integers, encode_protos, encode_texts, null_key, row_keys
+from feature_repo.columnar.keys import encode_integers, encode_protos, encode_texts, null_key, row_keys, text_keys
 from feature_repo.columnar.layout import View, ViewLayout, codec_for
 from feature_repo.columnar.scalars import Opaque
 from feature_repo.columnar.storage import Column
@@ -26,36 +27,59 @@ from feature_repo.columnar.values import Cells
 EntityRows = Sequence[Mapping[str, Any]] | Mapping[str, Any]
 
 
-@dataclass(frozen=True)
 class EntityColumn:
-    """One join key of the request: its n values, and as parts of row keys."""
+    """One join key of the request: its n values, as parts of row keys, and as cells for the answer."""
 
-    cells: Cells
-    keys: list[bytes]
+    def __init__(self, rows: int, encode: Callable[[], list[bytes]], make_cells: Callable[[], Cells]) -> None:
+        self.rows = rows
+        self.texts: Sequence[str] | None = None
+        self._encode = encode
+        self._make_cells = make_cells
+
+    @cached_property
+    def keys(self) -> list[bytes]:
+        """Parts of row keys."""
+        return self._encode()
+
+    @cached_property
+    def cells(self) -> Cells:
+        """The values as the answer shows them."""
+        return self._make_cells()
 
     @classmethod
     def of(cls, name: str, values: Sequence[Any], value_type: ValueType) -> EntityColumn:
         """Python values, converted as stock Feast does. Raises ValueError for a null."""
         kinds = set(map(type, values))
         if value_type == ValueType.STRING and kinds <= {str}:
-            keys = encode_texts(values)
-            return cls(Cells(codec_for(value_type), [key[1:] for key in keys]), keys)
+            return cls.of_texts(values, value_type)
         if value_type == ValueType.INT64 and kinds <= {int}:
             try:
                 numbers = np.array(values, np.int64)
             except OverflowError as error:
                 raise ValueError(f"entity {name!r}: a value does not fit into 64 bits") from error
-            cells = Cells(codec_for(value_type), numbers, np.ones(len(numbers), np.bool_))
-            return cls(cells, encode_integers(numbers))
+            whole = np.ones(len(numbers), np.bool_)
+            cells = partial(Cells, codec_for(value_type), numbers, whole)
+            return cls(len(numbers), partial(encode_integers, numbers), cells)
         if NoneType in kinds:
             raise null_key(name, next(row for row, value in enumerate(values) if value is None))
         return cls.from_protos(name, python_values_to_proto_values(list(values), value_type) if values else [])
 
     @classmethod
+    def of_texts(cls, values: Sequence[str], value_type: ValueType) -> EntityColumn:
+        """Texts, which need no conversion."""
+        column = cls(
+            len(values),
+            lambda: encode_texts(values),
+            lambda: Cells(codec_for(value_type), [value.encode() for value in values]),
+        )
+        column.texts = values
+        return column
+
+    @classmethod
     def from_protos(cls, name: str, values: Sequence[Value]) -> EntityColumn:
         """Feast values. Raises ValueError for a null and for a kind that cannot be a key."""
-        opaque = Opaque(ValueType.UNKNOWN, "")
-        return cls(Cells(opaque, opaque.from_protos(values)), encode_protos(name, values))
+        opaque, keys = Opaque(ValueType.UNKNOWN, ""), encode_protos(name, values)
+        return cls(len(keys), lambda: keys, lambda: Cells(opaque, opaque.from_protos(values)))
 
 
 @dataclass(eq=False)
@@ -86,6 +110,10 @@ class ViewRead:
             ttl_us=int(ttl.total_seconds() * 1_000_000) if ttl else 0,
         )
 
+    @cached_property
+    def _key_types(self) -> dict[str, ValueType]:
+        return {field.name: field.dtype.to_value_type() for field in self.view.entity_columns}
+
     def layout(self, stored: Sequence[Column]) -> ViewLayout:
         """The view over the columns that its table has; kept for as long as these are the same."""
         layout = self._layout
@@ -102,11 +130,15 @@ class ViewRead:
                 return []
             given = ", ".join(sorted(columns)) or "none"
             raise ValueError(f"view {self.view.name!r} needs the join keys {', '.join(missing)}; given: {given}")
+        if len(self.sources) == 1:
+            ((key, source),) = self.sources.items()
+            if (texts := columns[source].texts) is not None:
+                return text_keys(key, texts)
         return row_keys({key: columns[source].keys for key, source in self.sources.items()})
 
     def encode(self, keys: Mapping[str, Any] | Sequence[Any]) -> list[bytes]:
         """Row keys from one column a join key by name, or from a single column where there is one join key."""
-        types = {field.name: field.dtype.to_value_type() for field in self.view.entity_columns}
+        types = self._key_types
         if not isinstance(keys, Mapping):
             if len(types) != 1:
                 raise ValueError(f"view {self.view.name!r}: give a column for each of {', '.join(sorted(types))}")
@@ -114,7 +146,7 @@ class ViewRead:
         if unknown := sorted(set(keys) - set(types)):
             raise ValueError(f"view {self.view.name!r} has no join key {', '.join(unknown)}; it has {', '.join(types)}")
         columns = {name: EntityColumn.of(name, as_list(name, values), types[name]) for name, values in keys.items()}
-        return self.keys(columns, max((len(column.keys) for column in columns.values()), default=0))
+        return self.keys(columns, max((column.rows for column in columns.values()), default=0))
 
 
 @dataclass(frozen=True)
