@@ -11,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
+from embedders.media.files import file_errors
 from embedders.specs import resolve_spec
 from feature_repo.catalog_rows import CatalogItem
 from feature_repo.contracts import EmbeddingSpec, Modality
@@ -21,6 +22,7 @@ from feature_repo.settings import Settings
 Decoded = npt.NDArray[Any]
 Vector = npt.NDArray[np.float32]
 Matrix = npt.NDArray[np.float32]
+Tokens = npt.NDArray[np.float32]
 
 
 class Embedder(ABC):
@@ -40,6 +42,13 @@ class Embedder(ABC):
     def encode(self, decoded: Sequence[Decoded]) -> Matrix:
         """Vectors of decoded contents, (n, dim) float32 in the given order."""
 
+    def encode_tokens(self, decoded: Sequence[Decoded]) -> tuple[Matrix, Tokens]:
+        """What `encode` gives, and the spec's tokens, (n, tokens, token_dim) float32, not normalised.
+
+        Called only where the spec has tokens. Deterministic, and a batch equals its items one by one.
+        """
+        raise NotImplementedError(f"{self.spec.name} says that it has tokens and gives none")
+
     def embed_text(self, text: str) -> Vector:
         """Vector of a text query, (dim,) float32. Raises ConfigurationError where text is no query, MediaError."""
         raise self._no_query(Modality.TEXT)
@@ -47,6 +56,10 @@ class Embedder(ABC):
     def embed_image(self, data: bytes) -> Vector:
         """Vector of a picture's bytes, (dim,) float32. Raises ConfigurationError where it is no query, MediaError."""
         raise self._no_query(Modality.IMAGE)
+
+    def embed_audio(self, data: bytes) -> Vector:
+        """Vector of a sound's bytes, (dim,) float32. Raises ConfigurationError where it is no query, MediaError."""
+        raise self._no_query(Modality.AUDIO)
 
     def _no_query(self, modality: Modality) -> ConfigurationError:
         takes = " and ".join(self.spec.query_modalities)
@@ -57,7 +70,10 @@ def load_embedder(name: str, settings: Settings) -> Embedder:
     """The embedder of that name, its weights in memory. Raises ConfigurationError, WeightsError."""
     spec = resolve_spec(name, settings)
     module, _, attribute = spec.loader.partition(":")
-    return cast(Embedder, getattr(import_module(module), attribute)(spec, settings))
+    embedder = cast(Embedder, getattr(import_module(module), attribute)(spec, settings))
+    if spec.tokens and type(embedder).encode_tokens is Embedder.encode_tokens:
+        raise ConfigurationError(f"setting tokens (LARDER_TOKENS): {name} has none to give; leave it out")
+    return embedder
 
 
 def read_text(item: CatalogItem) -> str:
@@ -69,15 +85,17 @@ def read_text(item: CatalogItem) -> str:
 
 def read_file(item: CatalogItem, modality: Modality) -> bytes:
     """The bytes of a medium. Raises MediaError where the content has none or its file cannot be read."""
+    path = media_path(item, modality)
+    with file_errors(path):
+        return path.read_bytes()
+
+
+def media_path(item: CatalogItem, modality: Modality) -> Path:
+    """Where a medium lies, for what reads files itself. Raises MediaError where the content has none."""
     path = item.content.media.get(modality)
     if path is None:
         raise MediaError(f"no {modality}")
-    try:
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise MediaError(f"file missing: {path}") from error
-    except OSError as error:
-        raise MediaError(f"file unreadable: {path}: {error.strerror}") from error
+    return path
 
 
 def require_weights(path: Path, spec: EmbeddingSpec, package: str) -> Path:

@@ -27,4 +27,5 @@ def _source(item: CatalogItem, modality: Modality) -> str:
     if modality is Modality.TEXT:
         return digest(item.content.text)
     medium = item.media.get(modality)
-    return (medium.digest or "unreadable") if medium else "absent"
+    source = (medium.digest or "unreadable") if medium else "absent"
+    return digest(item.content.text, source) if modality is Modality.CAPTIONS else source

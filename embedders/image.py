@@ -13,9 +13,10 @@ from efficientnet_lite_pytorch import EfficientNet
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from embedders.base import Decoded, Embedder, Matrix, Vector, read_file, require_weights
+from embedders.base import Decoded, Embedder, Matrix, Tokens, Vector, read_file, require_weights
 from embedders.device import PixelNorm, pick_device
 from embedders.media.image import Fit, Pixels, decode_image
+from embedders.tokens import pool_grid
 from feature_repo.catalog_rows import CatalogItem
 from feature_repo.contracts import EmbeddingSpec, Modality
 from feature_repo.settings import Settings
@@ -31,7 +32,7 @@ class ImageEmbedder(Embedder):
         self.spec = spec
         self._max_pixels = settings.max_pixels
         size = int(spec.options["size"])
-        self._fit = Fit(size, size, crop=float(spec.options["crop"]))
+        self.fit = Fit(size, size, crop=float(spec.options["crop"]))
         device = pick_device(settings)
         self.window = settings.batch_size if device.type == "cuda" else min(CPU_BATCH, settings.batch_size)
         self._norm = PixelNorm([float(spec.options["mean"])], [float(spec.options["std"])], device)
@@ -39,18 +40,27 @@ class ImageEmbedder(Embedder):
 
     def decode(self, item: CatalogItem) -> Pixels:
         """(224, 224, 3) uint8."""
-        return decode_image(read_file(item, Modality.IMAGE), self._fit, self._max_pixels)
+        return decode_image(read_file(item, Modality.IMAGE), self.fit, self._max_pixels)
 
     @torch.inference_mode()
     def encode(self, decoded: Sequence[Decoded]) -> Matrix:
         """(n, 1280) float32."""
-        features = self._model.extract_features(self._norm(decoded)).mean((2, 3))
-        return np.asarray(nn.functional.normalize(features, dim=-1).cpu(), np.float32)
+        return _pooled(self._model.extract_features(self._norm(decoded)))
+
+    @torch.inference_mode()
+    def encode_tokens(self, decoded: Sequence[Decoded]) -> tuple[Matrix, Tokens]:
+        """(n, 1280) and (n, tokens, 1280) float32: the 7 x 7 places of the last feature map, pooled."""
+        features = self._model.extract_features(self._norm(decoded))
+        return _pooled(features), pool_grid(features, self.spec.tokens).cpu().numpy()
 
     def embed_image(self, data: bytes) -> Vector:
         """(1280,) float32."""
-        vector: Vector = self.encode([decode_image(data, self._fit, self._max_pixels)])[0]
+        vector: Vector = self.encode([decode_image(data, self.fit, self._max_pixels)])[0]
         return vector
+
+
+def _pooled(features: torch.Tensor) -> Matrix:
+    return np.asarray(nn.functional.normalize(features.mean((2, 3)), dim=-1).cpu(), np.float32)
 
 
 def load_efficientnet(spec: EmbeddingSpec) -> nn.Module:

@@ -1,4 +1,7 @@
-"""Pictures and texts in one space: CLIP (https://arxiv.org/abs/2103.00020) and its kin, through open_clip."""
+"""Pictures and texts in one space through open_clip: CLIP (https://arxiv.org/abs/2103.00020) and its kin.
+
+SigLIP (https://arxiv.org/abs/2303.15343) and SigLIP 2 (https://arxiv.org/abs/2502.14786) are read the same way.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,14 @@ import torch
 from PIL import Image
 from torch import nn
 
-from embedders.base import Decoded, Embedder, Matrix, Vector, read_file, read_text
+from embedders.base import Decoded, Embedder, Matrix, Tokens, Vector, read_file, read_text
 from embedders.device import PixelNorm, pick_device
+from embedders.hub import model_source, open_clip_parts, weights_error
 from embedders.media.image import Fit, Pixels, decode_image
-from embedders.specs import BUNDLED_INSTEAD
+from embedders.tokens import pool_grid, pool_tokens
 from feature_repo.catalog_rows import CatalogItem
 from feature_repo.contracts import EmbeddingSpec, Modality
-from feature_repo.errors import MediaError, WeightsError
+from feature_repo.errors import MediaError
 from feature_repo.settings import Settings
 
 _RESAMPLE = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
@@ -37,7 +41,7 @@ class JointEmbedder(Embedder):
         self._model.eval().to(self._device)
         self._tokenising = Lock()  # some of open_clip's tokenisers cannot be shared between threads
         preprocess = self._model.visual.preprocess_cfg
-        self._fit = _fit(preprocess)
+        self.fit = _fit(preprocess)
         self._norm = PixelNorm(
             [255 * m for m in preprocess["mean"]], [255 * s for s in preprocess["std"]], self._device
         )
@@ -52,6 +56,20 @@ class JointEmbedder(Embedder):
         """(n, dim) float32."""
         return self._pictures(decoded) if self.spec.modality is Modality.IMAGE else self._texts(decoded)
 
+    @torch.inference_mode()
+    def encode_tokens(self, decoded: Sequence[Decoded]) -> tuple[Matrix, Tokens]:
+        """(n, dim) and (n, tokens, width of the tower) float32: patches or words after the last layer, pooled."""
+        if self.spec.modality is Modality.IMAGE:
+            made = self._model.forward_intermediates(
+                image=self._norm(decoded), image_indices=1, normalize_intermediates=True
+            )
+            states = pool_grid(made["image_intermediates"][-1], self.spec.tokens)
+            return _unit(made["image_features"]), _numpy(states)
+        ids = torch.from_numpy(np.stack(decoded)).to(self._device)
+        made = self._model.forward_intermediates(text=ids, text_indices=1, normalize_intermediates=True)
+        states = pool_tokens(made["text_intermediates"][-1], self._said(ids), self.spec.tokens)
+        return _unit(made["text_features"]), _numpy(states)
+
     def embed_text(self, text: str) -> Vector:
         """(dim,) float32. Raises MediaError for an empty text."""
         if not text.strip():
@@ -64,8 +82,17 @@ class JointEmbedder(Embedder):
         vector: Vector = self._pictures([self._pixels(data)])[0]
         return vector
 
+    def _said(self, ids: torch.Tensor) -> torch.Tensor:
+        """(n, context length) bool: which ids are the text's own, up to the end mark or those that are no padding."""
+        end: int | None = getattr(self._tokeniser, "eot_token_id", None)
+        if end is None:
+            pad: int = self._tokeniser.tokenizer.pad_token_id
+            return ids != pad
+        ended = ids == end
+        return ended.cumsum(1) - ended.long() == 0
+
     def _pixels(self, data: bytes) -> Pixels:
-        return decode_image(data, self._fit, self._max_pixels)
+        return decode_image(data, self.fit, self._max_pixels)
 
     def _tokens(self, text: str) -> npt.NDArray[np.int64]:
         with self._tokenising:
@@ -82,17 +109,13 @@ class JointEmbedder(Embedder):
 
 def _load(spec: EmbeddingSpec, settings: Settings) -> tuple[Any, Any]:
     """Model and tokeniser. Raises WeightsError."""
+    source = model_source(spec, settings)
+    model, weights = open_clip_parts(source)
     try:
-        model = open_clip.create_model(
-            settings.clip_model, settings.clip_weights or None, require_pretrained=True, weights_only=True
-        )
-        return model, open_clip.get_tokenizer(settings.clip_model)
+        made = open_clip.create_model(model, weights, require_pretrained=True, weights_only=True)
+        return made, open_clip.get_tokenizer(model)
     except Exception as error:  # hub, network, file and shape errors have no common class
-        raise WeightsError(
-            f"{spec.name}: cannot load {settings.clip_model} with weights {settings.clip_weights!r} "
-            f"({type(error).__name__}: {error}). Set LARDER_CLIP_WEIGHTS=/path/to/checkpoint, or let this machine "
-            f"reach the hub once so that the tag is in its cache, {BUNDLED_INSTEAD}"
-        ) from error
+        raise weights_error(spec, source, error) from error
 
 
 def _fit(preprocess: dict[str, Any]) -> Fit:
@@ -103,4 +126,8 @@ def _fit(preprocess: dict[str, Any]) -> Fit:
 
 
 def _unit(features: torch.Tensor) -> Matrix:
-    return np.asarray(nn.functional.normalize(features.float(), dim=-1).cpu(), np.float32)
+    return _numpy(nn.functional.normalize(features.float(), dim=-1))
+
+
+def _numpy(features: torch.Tensor) -> npt.NDArray[np.float32]:
+    return np.asarray(features.float().cpu(), np.float32)

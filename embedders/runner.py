@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from embedders.base import Decoded, Embedder, Matrix, load_embedder
+from embedders.base import Decoded, Embedder, Matrix, Tokens, load_embedder
 from embedders.fingerprint import changed_at
 from embedders.ledger import Pending, plan
 from embedders.specs import resolve_spec
@@ -99,10 +99,11 @@ class PartitionWorker:
             found = self._catalog.get([p.content_id for p in task])
         present = [p for p in task if p.content_id in found]
         items = [found[p.content_id] for p in present]
-        reasons, matrix = self._encode(items)
+        reasons, matrix, tokens = self._encode(items)
         name = partition_name([p for p, reason in zip(present, reasons, strict=True) if reason is None])
         with self._stages.timed("write"):
-            self._write(name, [item for item, reason in zip(items, reasons, strict=True) if reason is None], matrix)
+            good = [item for item, reason in zip(items, reasons, strict=True) if reason is None]
+            self._write(name, good, matrix, tokens)
         rows = [
             LedgerRow(p.content_id, p.fingerprint, None if reason else name, reason)
             for p, reason in zip(present, reasons, strict=True)
@@ -111,18 +112,25 @@ class PartitionWorker:
             self._catalog.record(spec.name, spec.digest, rows)
         return rows
 
-    def _encode(self, items: Sequence[CatalogItem]) -> tuple[list[str | None], Matrix]:
-        """Per item None or why it failed, and the vectors of the others in order."""
+    def _encode(self, items: Sequence[CatalogItem]) -> tuple[list[str | None], Matrix, Tokens | None]:
+        """Per item None or why it failed; of the others in order the vectors, and the tokens where the spec has any."""
+        spec = self._embedder.spec
         reasons: list[str | None] = []
-        blocks = [np.empty((0, self._embedder.spec.dim), np.float32)]
+        blocks = [np.empty((0, spec.dim), np.float32)]
+        tokens = [np.empty((0, spec.tokens, spec.token_dim), np.float32)]
         for window in self._decoded(items):
             reasons += [str(outcome) if isinstance(outcome, MediaError) else None for outcome in window]
             good = [outcome for outcome in window if not isinstance(outcome, MediaError)]
             if good:
                 with self._stages.timed("encode"):
-                    blocks.append(self._embedder.encode(good))
+                    if spec.tokens:
+                        block, states = self._embedder.encode_tokens(good)
+                        tokens.append(states)
+                    else:
+                        block = self._embedder.encode(good)
+                    blocks.append(block)
             self._on_window(len(window))
-        return reasons, np.concatenate(blocks)
+        return reasons, np.concatenate(blocks), np.concatenate(tokens) if spec.tokens else None
 
     def _decoded(self, items: Sequence[CatalogItem]) -> Iterator[list[Outcome]]:
         """Windows of decoded items in order; the workers are at most `_AHEAD` windows ahead."""
@@ -144,7 +152,7 @@ class PartitionWorker:
         except MediaError as error:
             return error
 
-    def _write(self, name: str, items: Sequence[CatalogItem], matrix: Matrix) -> None:
+    def _write(self, name: str, items: Sequence[CatalogItem], matrix: Matrix, tokens: Tokens | None) -> None:
         if not items:
             return
         spec = self._embedder.spec
@@ -155,6 +163,7 @@ class PartitionWorker:
             [item.content.published_at for item in items],
             [changed_at(item, spec.modality) for item in items],
             matrix,
+            tokens,
         )
 
 

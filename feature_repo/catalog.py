@@ -150,13 +150,20 @@ class Catalog:
     def register_embedding(self, spec: EmbeddingSpec) -> None:
         """Make `spec` the one in use under its name; feature views are defined from these rows."""
         row = {"name": spec.name, "spec_digest": spec.digest, "modality": spec.modality.value, "dim": spec.dim}
+        tokens = {"name": spec.name, "tokens": spec.tokens, "token_dim": spec.token_dim if spec.tokens else 0}
         with self._engine.begin() as connection:
             self._upsert(connection, schema.embeddings, [row])
+            self._upsert(connection, schema.embedding_tokens, [tokens])
 
     def embeddings(self) -> dict[str, sa.Row[Any]]:
-        """Registered embeddings by name; rows have `name`, `spec_digest`, `modality` and `dim`."""
+        """Registered embeddings by name; rows have `name`, `spec_digest`, `modality`, `dim`, `tokens` and `token_dim`.
+
+        One that keeps no tokens has 0 of width 0.
+        """
+        table, shapes = schema.embeddings, schema.embedding_tokens
+        shape = [sa.func.coalesce(shapes.c[column], 0).label(column) for column in ("tokens", "token_dim")]
+        query = sa.select(table, *shape).outerjoin(shapes, table.c.name == shapes.c.name).order_by(table.c.name)
         with self._engine.connect() as connection:
-            query = sa.select(schema.embeddings).order_by(schema.embeddings.c.name)
             return {row.name: row for row in connection.execute(query)}
 
     def ledger(self, embedding: str, spec_digest: str) -> dict[str, LedgerRow]:

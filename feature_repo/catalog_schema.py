@@ -73,6 +73,15 @@ embeddings = sa.Table(
     sa.Column("dim", sa.Integer, nullable=False),
 )
 
+# A table of its own, so that a catalog made before there were tokens gets it by being opened.
+embedding_tokens = sa.Table(
+    "embedding_tokens",
+    metadata,
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("tokens", sa.Integer, nullable=False),
+    sa.Column("token_dim", sa.Integer, nullable=False),
+)
+
 ledger = sa.Table(
     "embedding_ledger",
     metadata,

@@ -15,12 +15,13 @@ from pathlib import Path
 
 
 class Modality(StrEnum):
-    """What a medium is; also the key of `Content.media`."""
+    """What a medium is; also the key of `Content.media`. Captions are a subtitle file, VTT or SRT."""
 
     IMAGE = "image"
     TEXT = "text"
     AUDIO = "audio"
     VIDEO = "video"
+    CAPTIONS = "captions"
 
 
 class EventType(StrEnum):
@@ -142,7 +143,8 @@ class EmbeddingSpec:
 
     `loader` is "module:Class", imported only when the embedder is used. `options` reach the loader and
     are part of the fingerprint, as is `weights`, a name that changes when the weights do.
-    `query_modalities` are what a caller may search its index with (CLIP: text finds images).
+    `query_modalities` are what a caller may search its index with (CLIP: text finds images). `tokens` is how many
+    states it keeps beside each vector (patches, words), each `token_dim` wide; a `token_dim` of 0: it has none to give.
     """
 
     name: str
@@ -156,9 +158,14 @@ class EmbeddingSpec:
     profile: str = "bundled"
     licence: str = ""
     version: int = 1
+    tokens: int = 0
+    token_dim: int = 0
 
     @property
     def digest(self) -> str:
         """Fingerprint of everything that decides what the vectors are; 16 hex digits."""
-        said = {k: v for k, v in asdict(self).items() if k not in ("loader", "query_modalities", "profile", "licence")}
+        silent = {"loader", "query_modalities", "profile", "licence"}
+        if not self.tokens:  # a spec that keeps none is what it was before there were any
+            silent |= {"tokens", "token_dim"}
+        said = {k: v for k, v in asdict(self).items() if k not in silent}
         return digest(json.dumps(said, sort_keys=True), size=8)

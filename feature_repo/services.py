@@ -11,16 +11,18 @@ INTEREST_VIEWS = (*POPULARITY_VIEWS, "content_stats", "user_stats", "user_recent
 
 
 def feature_services(
-    scalar: Mapping[str, FeatureView], embeddings: Mapping[str, FeatureView]
+    scalar: Mapping[str, FeatureView], embeddings: Mapping[str, FeatureView], tokens: Mapping[str, FeatureView]
 ) -> dict[str, FeatureService]:
-    """`popularity`: what is known of a content at publication. `interest`: that, its counters and the user."""
+    """`popularity`: what is known of a content at publication. `fusion`: that and the tokens. `interest`: what
+    `popularity` has, the content's counters and the user.
+    """
+    vectors = tuple(embeddings.values())
     described = {
-        "popularity": (POPULARITY_VIEWS, "How popular a content will be: facts, vectors, its creator's history"),
-        "interest": (INTEREST_VIEWS, "Whether this user engages with this content"),
+        "popularity": (POPULARITY_VIEWS, vectors, "How popular a content will be: facts, vectors, creator's history"),
+        "fusion": (POPULARITY_VIEWS, (*vectors, *tokens.values()), "The same with tokens, for heads that attend"),
+        "interest": (INTEREST_VIEWS, vectors, "Whether this user engages with this content"),
     }
     return {
-        name: FeatureService(
-            name=name, features=[*(scalar[view] for view in views), *embeddings.values()], description=description
-        )
-        for name, (views, description) in described.items()
+        name: FeatureService(name=name, features=[*(scalar[v] for v in views), *lists], description=description)
+        for name, (views, lists, description) in described.items()
     }

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, NonNegativeInt, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from feature_repo.errors import ConfigurationError
@@ -25,13 +26,18 @@ class Settings(BaseSettings):
     embeddings: Annotated[tuple[str, ...], NoDecode] = Field(
         ("efficientnet_lite0", "minilm"), description="embedders to run, separated by commas"
     )
-    clip_model: str = Field("ViT-B-32", description="open_clip model name")
-    clip_weights: str = Field("", description="open_clip pretrained tag, or a path to a checkpoint")
+    models: Annotated[Mapping[str, str], NoDecode] = Field(
+        default_factory=dict, description="models of hub embedders, by family: clip=ViT-B-32@TAG,bert=/folder"
+    )
+    tokens: Annotated[Mapping[str, NonNegativeInt], NoDecode] = Field(
+        default_factory=dict, description="tokens kept beside the vectors, by embedding: minilm=16"
+    )
     device: Device = Field("auto", description="where encoders run")
     workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, description="decoding threads")
     batch_size: int = Field(32, ge=1, le=4096, description="contents per forward pass")
     partition_size: int = Field(512, ge=1, le=1_000_000, description="contents per Parquet partition")
     max_pixels: int = Field(50_000_000, ge=1, description="pictures above this many pixels are refused")
+    media_seconds: float = Field(30.0, gt=0, description="seconds that decoding one sound or clip may take")
     recall_gate: float = Field(0.95, ge=0.0, le=1.0, description="least recall@10 of an index that is published")
     seed: int = Field(0, ge=0, description="seed of every random choice")
     host: str = Field("127.0.0.1", description="address that the server binds")
@@ -44,6 +50,17 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(v.strip() for v in value.split(",") if v.strip()) if isinstance(value, str) else value
+
+    @field_validator("models", "tokens", mode="before")
+    @classmethod
+    def _pair(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+        named = {name.strip(): said.strip() for name, _, said in pairs}
+        if len(named) < len(pairs) or not all(name and said for name, said in named.items()):
+            raise ValueError("write NAME=VALUE, separated by commas, each name once")
+        return named
 
     @field_validator("home")
     @classmethod

@@ -29,7 +29,7 @@ from feature_repo.freshness import Marks, source_digest
 from feature_repo.online import decode, holds_any, read_views
 from feature_repo.services import feature_services
 from feature_repo.settings import Settings
-from feature_repo.views import embedding_views, scalar_views
+from feature_repo.views import embedding_views, scalar_views, token_views
 
 REPOSITORY = Path(__file__).parent
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
@@ -81,9 +81,9 @@ class Store:
 
     def apply(self) -> Applied:
         """Bring the registry in line with the definitions and with the embeddings that have been run."""
-        scalar, embeddings = scalar_views(self._settings), embedding_views(self._settings)
-        services = feature_services(scalar, embeddings)
-        views = {**scalar, **embeddings}
+        scalar, embeddings, tokens = (make(self._settings) for make in (scalar_views, embedding_views, token_views))
+        services = feature_services(scalar, embeddings, tokens)
+        views = {**scalar, **embeddings, **tokens}
         for view in views.values():
             _require_rows(view)
         gone: list[Any] = [v for v in self._feast.list_feature_views() if v.name not in views]
@@ -258,7 +258,7 @@ def _last_time(view: FeatureView) -> datetime:
 def _require_rows(view: FeatureView) -> None:
     folder = _folder(view)
     if not any(folder.glob("*.parquet")):
-        mend = "embed " + view.name if "dim" in view.tags else "ingest DATASET"
+        mend = f"embed {view.tags['embedding']}" if "embedding" in view.tags else "ingest DATASET"
         raise StateError(f"view {view.name}: no rows under {folder}: run `larder {mend}`")
 
 

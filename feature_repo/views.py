@@ -1,8 +1,11 @@
-"""Feature views: the scalar ones of `schema.py`, and one for each embedding that has been run."""
+"""Feature views: the scalar ones of `schema.py`, and one for each embedding that has been run, and for its tokens."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
+from types import MappingProxyType
+from typing import Any
 
 import polars as pl
 from feast import FeatureView, Field
@@ -13,6 +16,7 @@ from feature_repo.catalog import Catalog
 from feature_repo.schema import VIEWS
 from feature_repo.settings import Settings
 from feature_repo.sources import embedding_source, scalar_source
+from feature_repo.vectors import tokens_column
 
 # Features do not expire. A TTL of 0 would say so, but then the first `materialize-incremental` reaches back one
 # year only, and older catalogs would stay empty.
@@ -51,15 +55,33 @@ def embedding_views(settings: Settings) -> dict[str, FeatureView]:
     """One view an embedding in the catalog, by name; its one field bears the embedding's name."""
     with Catalog(settings.catalog) as catalog:
         registered = catalog.embeddings()
+    return {name: _list_view(settings, row, name, row.dim) for name, row in registered.items()}
+
+
+def token_views(settings: Settings) -> dict[str, FeatureView]:
+    """One view an embedding that keeps tokens, by name (`<embedding>_tokens`), over the files of its vectors.
+
+    The field has the view's name and all K D numbers of a content; the tag `tokens` says K.
+    """
+    with Catalog(settings.catalog) as catalog:
+        kept = [row for row in catalog.embeddings().values() if row.tokens]
+    names = {tokens_column(row.name): row for row in kept}
     return {
-        name: FeatureView(
-            name=name,
-            entities=[entities.content],
-            ttl=FOREVER,
-            schema=[_key("content"), Field(name=name, dtype=Array(Float32))],
-            source=embedding_source(settings, name, row.spec_digest),
-            online=True,
-            tags={"dim": str(row.dim), "spec_digest": row.spec_digest},
-        )
-        for name, row in registered.items()
+        name: _list_view(settings, row, name, row.tokens * row.token_dim, {"tokens": str(row.tokens)})
+        for name, row in names.items()
     }
+
+
+def _list_view(
+    settings: Settings, row: Any, name: str, size: int, tags: Mapping[str, str] = MappingProxyType({})
+) -> FeatureView:
+    """A view of one column of `size` numbers a content. Apart from all else, because stores read whole views."""
+    return FeatureView(
+        name=name,
+        entities=[entities.content],
+        ttl=FOREVER,
+        schema=[_key("content"), Field(name=name, dtype=Array(Float32))],
+        source=embedding_source(settings, row.name, row.spec_digest),
+        online=True,
+        tags={"embedding": row.name, "dim": str(size), "spec_digest": row.spec_digest, **tags},
+    )

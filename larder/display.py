@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
@@ -22,12 +24,16 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
+    TransferSpeedColumn,
 )
 from rich.table import Table
 from rich.text import Text
 
 Advance = Callable[[int, int], None]
 """Told how many are done by now, and of how many."""
+
+Transfer = Callable[[str, int, int | None], None]
+"""Told a file's name, its bytes so far, and in all (None where that is not known)."""
 
 
 class RateColumn(ProgressColumn):
@@ -47,7 +53,7 @@ class Display:
 
     def note(self, text: str) -> None:
         """One line about what goes on."""
-        self.err.print(text)
+        self.err.print(text, markup=False)
 
     @contextmanager
     def bar(self, label: str) -> Iterator[Advance]:
@@ -59,6 +65,17 @@ class Display:
             yield lambda done, total: progress.update(task, completed=done, total=total)
 
     @contextmanager
+    def transfer(self, label: str) -> Iterator[Transfer]:
+        """A bar of bytes; yields what to call with a file's name, its bytes so far and in all."""
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+        times = (TransferSpeedColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+        with Progress(*columns, *times, console=self.err, transient=True, disable=not self.err.is_terminal) as progress:
+            task = progress.add_task(label, total=None)
+            yield lambda name, done, total: progress.update(
+                task, description=f"{label}: {escape(name)}", completed=done, total=total
+            )
+
+    @contextmanager
     def stages(self, label: str) -> Iterator[Callable[[str], None]]:
         """A spinner for work without a count; yields what to call with the name of each stage."""
         with self.err.status(label) as status:
@@ -66,7 +83,7 @@ class Display:
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """A table on stdout; numbers stand to the right."""
-        table = Table(title=title, title_justify="left", title_style="bold")
+        table = Table(title=escape(title), title_justify="left", title_style="bold")
         for index, column in enumerate(columns):
             numeric = all(isinstance(row[index], int | float) for row in rows) and bool(rows)
             table.add_column(column, justify="right" if numeric else "left", overflow="fold")
@@ -76,7 +93,7 @@ class Display:
 
     def facts(self, title: str, facts: Mapping[str, object]) -> None:
         """Names and values on stdout."""
-        table = Table(title=title, title_justify="left", title_style="bold", show_header=False, box=None)
+        table = Table(title=escape(title), title_justify="left", title_style="bold", show_header=False, box=None)
         for name, value in facts.items():
             table.add_row(f"[dim]{name}[/dim]", _cell(value))
         self.out.print(table)
@@ -93,7 +110,7 @@ def _cell(value: object) -> str:
         return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
-    return "" if value is None else str(value)
+    return "" if value is None else escape(str(value))  # [x] in a file's name is no markup
 
 
 def _plain(value: object) -> Any:

@@ -6,12 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from feature_repo.errors import InputError
 
 if TYPE_CHECKING:
     from larder.steps import Workspace
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")]
 
 
 @contextmanager

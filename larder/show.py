@@ -13,11 +13,30 @@ if TYPE_CHECKING:
     from feature_repo.store import Applied, Materialized
     from grpc_api.messages import Prediction, Similarities
     from indexers.versions import IndexManifest
+    from larder.fetch import FetchReport
     from larder.status import Status
     from predictors.pins import ReleaseManifest
     from predictors.train import TrainReport
 
+MOST_REFUSED = 20
+"""Rows of the table of refusals; a folder of clips can have a file and a reason for each."""
+
 METRICS = ("r2", "spearman", "mae", "accuracy", "macro_f1", "weighted_kappa")
+
+
+def fetch(display: Display, report: FetchReport, as_json: bool) -> None:
+    """What came from the web, what was there, and what failed for which reason."""
+    if as_json:
+        print_json(report)
+        return
+    facts = {"fetched": report.fetched, "already there": report.present, "failed": sum(report.failed.values())}
+    if report.without_subtitles:
+        facts["without subtitles"] = report.without_subtitles
+    display.facts(report.folder, facts)
+    for reason, count in report.failed.items():
+        display.note(f"  {count:,} x {reason}")
+    if report.fetched:
+        display.note(f"go on: larder ingest video_folder {report.folder}")
 
 
 def ingest(display: Display, report: IngestReport, as_json: bool) -> None:
@@ -35,7 +54,7 @@ def ingest(display: Display, report: IngestReport, as_json: bool) -> None:
     facts["rows refused"] = report.rejected
     display.facts(f"ingested {report.dataset}", facts)
     if report.rejected:
-        display.table("refused", ("file", "reason", "rows"), report.rejected_by_reason)
+        display.table("refused", ("file", "reason", "rows"), report.rejected_by_reason[:MOST_REFUSED])
         display.note(f"each with its line: {report.rejects_file}")
 
 

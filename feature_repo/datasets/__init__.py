@@ -25,6 +25,9 @@ ADAPTERS = {
     "movielens": Adapter("feature_repo.datasets.movielens:MovieLens", "MovieLens-100K tables with posters"),
     "pixelrec": Adapter("feature_repo.datasets.pixelrec:PixelRec", "PixelRec: covers, texts and interactions"),
     "microlens": Adapter("feature_repo.datasets.microlens:MicroLens", "MicroLens: covers, videos, sounds and pairs"),
+    "video_folder": Adapter(
+        "feature_repo.datasets.video_folder:VideoFolder", "clips with what yt-dlp writes beside them"
+    ),
     "synthetic": Adapter("feature_repo.datasets.synthetic:Synthetic", "a made-up feed with media of its own", False),
 }
 

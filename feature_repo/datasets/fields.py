@@ -72,6 +72,18 @@ def seconds_or_milliseconds(row: Row, column: str) -> datetime:
     return milliseconds(row, column) if number(row, column) >= _LEAST_MS else seconds(row, column)
 
 
+def date(row: Row, column: str) -> datetime:
+    """The start of a day in UTC, from YYYYMMDD between 1970 and 2100."""
+    value = text(row, column)
+    try:
+        parsed = datetime.strptime(value, "%Y%m%d").replace(tzinfo=UTC)
+    except ValueError:
+        parsed = None
+    if parsed is None or not 1970 <= parsed.year < 2100:
+        raise _wrong(column, "not a date YYYYMMDD from 1970 to 2100", value)
+    return parsed
+
+
 def optional(parse: Callable[[Row, str], T], row: Row, column: str) -> T | None:
     """`parse`, or None where the value is blank or the file has no such column."""
     return parse(row, column) if text_or_blank(row, column) else None

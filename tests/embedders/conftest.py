@@ -1,31 +1,21 @@
-"""Pictures, contents and a tiny CLIP that the embedders' tests share."""
+"""Pictures, contents and models that the embedders' tests share."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 
-import numpy as np
-import open_clip
 import pytest
-import torch
 from PIL import Image
 
 from embedders.base import Embedder, load_embedder
 from feature_repo.catalog import Catalog
 from feature_repo.catalog_rows import CatalogItem, MediaRow
 from feature_repo.contracts import Content, Modality
-from feature_repo.settings import Settings, load_settings
-
-NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
-TINY_CLIP = {
-    "embed_dim": 16,
-    "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "patch_size": 8, "head_width": 16},
-    "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 2},
-}
+from feature_repo.settings import load_settings
+from tests.embedders import tiny
+from tests.embedders.behaviour import NOON, painted
 
 Paint = Callable[..., Image.Image]
 Encode = Callable[..., bytes]
@@ -35,12 +25,7 @@ MakeItem = Callable[..., CatalogItem]
 @pytest.fixture(scope="session")
 def paint() -> Paint:
     """A smooth coloured picture of the seed's own."""
-
-    def _paint(seed: int, width: int = 64, height: int = 48) -> Image.Image:
-        coarse = np.random.default_rng(seed).integers(0, 256, (4, 5, 3), np.uint8)
-        return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
-
-    return _paint
+    return painted
 
 
 @pytest.fixture(scope="session")
@@ -56,30 +41,28 @@ def encode() -> Encode:
 
 
 @pytest.fixture(scope="session")
+def png() -> bytes:
+    """A picture's bytes."""
+    buffer = BytesIO()
+    painted(0).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="session")
 def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A whole open_clip model with random weights, as `local-dir:` reads it."""
-    folder = tmp_path_factory.mktemp("clip")
-    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": TINY_CLIP, "preprocess_cfg": {}}))
-    torch.manual_seed(0)
-    model = open_clip.create_model(f"local-dir:{folder}", load_weights=False)
-    torch.save(model.state_dict(), folder / "open_clip_pytorch_model.bin")
-    return folder
+    """A whole open_clip model with random weights."""
+    return tiny.save_open_clip(tmp_path_factory.mktemp("clip"), tiny.CLIP)
 
 
 @pytest.fixture(scope="session")
-def clip_settings(tmp_path_factory: pytest.TempPathFactory, clip_folder: Path) -> Settings:
-    """Settings under which every embedder can be loaded."""
-    return load_settings(home=tmp_path_factory.mktemp("home"), clip_model=f"local-dir:{clip_folder}", batch_size=4)
-
-
-@pytest.fixture(scope="session")
-def loaded(clip_settings: Settings) -> Callable[[str], Embedder]:
-    """Embedders by name, each loaded once."""
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Embedder]:
+    """Bundled embedders by name, each loaded once."""
     made: dict[str, Embedder] = {}
+    settings = load_settings(home=tmp_path_factory.mktemp("home"), batch_size=4)
 
     def _loaded(name: str) -> Embedder:
         if name not in made:
-            made[name] = load_embedder(name, clip_settings)
+            made[name] = load_embedder(name, settings)
         return made[name]
 
     return _loaded

@@ -33,6 +33,17 @@ def test_each_modality_looks_at_its_own_bytes() -> None:
     assert fingerprint(item(digest="e"), TEXT) == fingerprint(item(), TEXT)
 
 
+def test_captions_look_at_the_text_and_at_the_file() -> None:
+    def captioned(title: str, digest: str | None) -> CatalogItem:
+        content = Content("a", title, NOON)
+        return CatalogItem(content, NOON, {Modality.CAPTIONS: MediaRow(Path("a.vtt"), digest, LATER)})
+
+    spec = SPECS["captions"]
+    given = [captioned("tea", "d"), captioned("tea", "e"), captioned("coffee", "d"), captioned("tea", None), BARE]
+    assert len({fingerprint(it, spec) for it in given}) == len(given)
+    assert changed_at(given[0], Modality.CAPTIONS) == LATER
+
+
 def test_what_no_vector_is_made_from_does_not_count() -> None:
     for spec in (IMAGE, TEXT):
         assert fingerprint(item(tags=("new",)), spec) == fingerprint(item(), spec)

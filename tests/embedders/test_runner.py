@@ -17,9 +17,9 @@ from embedders.runner import RunReport, run
 from embedders.specs import SPECS, resolve_spec
 from feature_repo.catalog import Catalog
 from feature_repo.contracts import Content, Modality
-from feature_repo.errors import UnavailableError
+from feature_repo.errors import StateError, UnavailableError
 from feature_repo.settings import Settings, load_settings
-from feature_repo.vectors import read_vectors, vectors_dir
+from feature_repo.vectors import read_tokens, read_vectors, vectors_dir
 
 Paint = Callable[..., Image.Image]
 Encode = Callable[..., bytes]
@@ -94,6 +94,30 @@ def test_a_second_run_does_nothing_and_loads_no_model(
     assert files(settings, name) == before
 
 
+@every
+def test_tokens_lie_beside_the_vectors_they_were_made_with(
+    name: str, posts: list[Content], catalog: Catalog, settings: Settings
+) -> None:
+    run(name, settings, catalog)
+    plain = read_vectors(settings, catalog, name)
+    with pytest.raises(StateError, match=rf"{name} keeps no tokens: set LARDER_TOKENS={name}=16"):
+        read_tokens(settings, catalog, name, plain.content_ids)
+    asked = settings.model_copy(update={"tokens": {name: 4}})
+    assert counts(run(name, asked, catalog)) == (10, 0, 0, {})
+    assert counts(run(name, asked, catalog)) == (0, 10, 0, {})
+    kept = read_vectors(asked, catalog, name)
+    assert kept.spec_digest != plain.spec_digest
+    assert np.allclose(kept.matrix, plain.matrix, atol=1e-5)
+    embedder = load_embedder(name, asked)
+    items = catalog.get(["c7"])
+    expected = embedder.encode_tokens([embedder.decode(items["c7"])])[1][0]
+    tokens = read_tokens(asked, catalog, name, ["c9", "c7", "unknown"])
+    assert tokens.shape == (3, 4, embedder.spec.token_dim)
+    assert np.allclose(tokens[1], expected, rtol=2**-11, atol=1e-3)
+    assert np.isnan(tokens[2]).all()
+    assert np.isfinite(tokens[:2]).all()
+
+
 def test_a_changed_title_re_encodes_one_text_and_no_picture(
     posts: list[Content], catalog: Catalog, settings: Settings
 ) -> None:
@@ -120,12 +144,12 @@ def test_a_changed_picture_re_encodes_one_picture_and_no_text(
 def test_a_changed_spec_re_encodes_itself_and_keeps_the_old_vectors(
     posts: list[Content], catalog: Catalog, clip_folder: Path, settings: Settings, tmp_path: Path
 ) -> None:
-    chosen = settings.model_copy(update={"clip_model": f"local-dir:{clip_folder}"})
+    chosen = settings.model_copy(update={"models": {"clip": f"local-dir:{clip_folder}"}})
     assert run("clip_text", chosen, catalog).encoded == 10
     old = files(chosen, "clip_text")
     other = shutil.copytree(clip_folder, tmp_path / "other")
     (other / "note.txt").write_text("another model")
-    changed = settings.model_copy(update={"clip_model": f"local-dir:{other}"})
+    changed = settings.model_copy(update={"models": {"clip": f"local-dir:{other}"}})
     assert run("clip_text", changed, catalog).encoded == 10
     assert files(chosen, "clip_text") == old
     assert run("clip_text", chosen, catalog).fresh == 10

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,14 +7,13 @@ from pathlib import Path
 import pytest
 
 from embedders.specs import SPECS, resolve_spec
-from feature_repo.contracts import Modality
-from feature_repo.errors import ConfigurationError, WeightsError
+from feature_repo.errors import ConfigurationError
 from feature_repo.settings import Settings
 
 
 def test_the_table_is_keyed_by_name() -> None:
-    assert sorted(SPECS) == ["clip_image", "clip_text", "efficientnet_lite0", "minilm"]
-    assert all(name == spec.name and spec.licence and spec.query_modalities for name, spec in SPECS.items())
+    assert all(name == spec.name and spec.licence for name, spec in SPECS.items())
+    assert not [name for name in SPECS if name.endswith("_tokens")]  # it would be the view of another's tokens
 
 
 def test_bundled_specs_need_no_settings(settings: Settings) -> None:
@@ -23,11 +21,17 @@ def test_bundled_specs_need_no_settings(settings: Settings) -> None:
     assert resolve_spec("efficientnet_lite0", settings).dim == 1280
 
 
+def test_bundled_digests_stay() -> None:
+    """Workspaces made before there were tokens keep their vectors."""
+    assert SPECS["minilm"].digest == "6e942d8670fe06c5"
+    assert SPECS["efficientnet_lite0"].digest == "7fa856cc6e15da77"
+
+
 def test_listing_and_resolving_import_no_torch(tmp_path: Path) -> None:
     program = (
-        "import sys; from embedders.specs import resolve_spec; from feature_repo.settings import Settings;"
-        f"spec = resolve_spec('clip_image', Settings(home={str(tmp_path)!r}, clip_weights='openai'));"
-        "assert spec.dim == 512; print(*sys.modules)"
+        "import sys; from embedders.specs import resolve_spec; from feature_repo.settings import load_settings;"
+        f"settings = load_settings(home={str(tmp_path)!r}, models='clip=ViT-B-32@openai');"
+        "assert resolve_spec('clip_image', settings).dim == 512; print(*sys.modules)"
     )
     modules = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
     assert "embedders.specs" in modules
@@ -35,58 +39,20 @@ def test_listing_and_resolving_import_no_torch(tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_lists_the_valid_ones(settings: Settings) -> None:
-    with pytest.raises(ConfigurationError, match="'resnet'; valid: clip_image, clip_text, efficientnet_lite0, minilm"):
-        resolve_spec("resnet", settings)
+    for asked in (settings, settings.model_copy(update={"tokens": {"resnet": 4}})):
+        with pytest.raises(ConfigurationError, match=r"'resnet'; valid: .*clip_image, clip_text, .*efficientnet_lite0"):
+            resolve_spec("resnet" if asked is settings else "minilm", asked)
 
 
-def test_an_unknown_clip_model_lists_the_valid_ones(settings: Settings) -> None:
-    with pytest.raises(ConfigurationError, match=r"LARDER_CLIP_MODEL.*'ViT-0'; valid: .*ViT-B-32, .*local-dir:FOLDER"):
-        resolve_spec("clip_text", settings.model_copy(update={"clip_model": "ViT-0"}))
+def test_tokens_are_kept_where_they_are_asked_for(settings: Settings) -> None:
+    asked = settings.model_copy(update={"tokens": {"minilm": 16}})
+    spec = resolve_spec("minilm", asked)
+    assert (spec.tokens, spec.token_dim) == (16, 384)
+    assert spec.digest != SPECS["minilm"].digest
+    assert resolve_spec("efficientnet_lite0", asked) is SPECS["efficientnet_lite0"]
 
 
-def test_a_clip_without_weights_says_where_to_get_them(settings: Settings) -> None:
-    with pytest.raises(WeightsError, match=r"LARDER_CLIP_WEIGHTS.*efficientnet_lite0 and minilm"):
-        resolve_spec("clip_image", settings)
-
-
-def test_a_checkpoint_is_known_by_its_bytes_not_its_path(tmp_path: Path, settings: Settings) -> None:
-    for name, data in (("a.pt", b"1"), ("b.pt", b"1"), ("c.pt", b"2")):
-        (tmp_path / name).write_bytes(data)
-    a, b, c = (
-        resolve_spec("clip_image", settings.model_copy(update={"clip_weights": str(tmp_path / name)}))
-        for name in ("a.pt", "b.pt", "c.pt")
-    )
-    assert a.digest == b.digest != c.digest
-    assert a.dim == 512
-
-
-def test_a_tag_is_part_of_the_digest(settings: Settings) -> None:
-    one, other = (
-        resolve_spec("clip_text", settings.model_copy(update={"clip_weights": tag}))
-        for tag in ("openai", "laion400m_e32")
-    )
-    assert one.digest != other.digest
-
-
-def test_a_local_folder_is_known_by_its_files(tmp_path: Path, clip_folder: Path, settings: Settings) -> None:
-    def resolved(folder: Path) -> str:
-        return resolve_spec("clip_image", settings.model_copy(update={"clip_model": f"local-dir:{folder}"})).digest
-
-    copy = shutil.copytree(clip_folder, tmp_path / "copy")
-    assert resolved(copy) == resolved(clip_folder)
-    (copy / "open_clip_pytorch_model.bin").write_bytes(b"other")
-    assert resolved(copy) != resolved(clip_folder)
-
-
-def test_both_clip_specs_take_both_queries(clip_settings: Settings) -> None:
-    for name in ("clip_image", "clip_text"):
-        spec = resolve_spec(name, clip_settings)
-        assert spec.dim == 16
-        assert set(spec.query_modalities) == {Modality.IMAGE, Modality.TEXT}
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"model_cfg": {"embed_dim": "wide"}}'])
-def test_a_bad_model_config_is_a_configuration_error(text: str, tmp_path: Path, settings: Settings) -> None:
-    (tmp_path / "open_clip_config.json").write_text(text)
-    with pytest.raises(ConfigurationError, match=r"open_clip_config\.json is not an open_clip config"):
-        resolve_spec("clip_image", settings.model_copy(update={"clip_model": f"local-dir:{tmp_path}"}))
+def test_tokens_of_a_model_that_has_none_are_refused(settings: Settings) -> None:
+    chosen = settings.model_copy(update={"models": {"clip": "RN50@openai"}, "tokens": {"clip_image": 4}})
+    with pytest.raises(ConfigurationError, match=r"LARDER_TOKENS\): clip_image has none to give"):
+        resolve_spec("clip_image", chosen)

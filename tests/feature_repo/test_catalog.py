@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +16,7 @@ from feature_repo.catalog import Catalog
 from feature_repo.catalog_rows import IndexVersion, LedgerRow
 from feature_repo.contracts import Content, EmbeddingSpec, Modality, User
 from feature_repo.errors import ConfigurationError, NotFoundError, UnavailableError
+from feature_repo.settings import Settings
 
 Make = Callable[[int], list[Content]]
 
@@ -68,6 +71,27 @@ def test_ledger_keeps_the_last_outcome_of_each_spec(any_catalog: Catalog, spec: 
     any_catalog.register_embedding(spec)
     any_catalog.register_embedding(replace(spec, dim=9))
     assert [(row.name, row.dim) for row in any_catalog.embeddings().values()] == [("toy", 9)]
+
+
+def test_the_shape_of_tokens_goes_with_the_spec(any_catalog: Catalog, spec: EmbeddingSpec) -> None:
+    for kept, shape in ((0, (0, 0)), (4, (4, 16)), (0, (0, 0))):
+        any_catalog.register_embedding(replace(spec, tokens=kept, token_dim=16))
+        row = any_catalog.embeddings()["toy"]
+        assert (row.tokens, row.token_dim) == shape
+
+
+def test_a_catalog_made_before_there_were_tokens_is_opened(settings: Settings, spec: EmbeddingSpec) -> None:
+    settings.home.mkdir()
+    with closing(sqlite3.connect(settings.home / "catalog.db")) as old:
+        old.execute("CREATE TABLE embeddings (name VARCHAR PRIMARY KEY, spec_digest VARCHAR NOT NULL, "
+                    "modality VARCHAR NOT NULL, dim INTEGER NOT NULL)")  # fmt: skip
+        old.execute("INSERT INTO embeddings VALUES ('toy', 'abc', 'text', 8)")
+        old.commit()
+    with Catalog(settings.catalog) as catalog:
+        row = catalog.embeddings()["toy"]
+        assert (row.spec_digest, row.dim, row.tokens, row.token_dim) == ("abc", 8, 0, 0)
+        catalog.register_embedding(replace(spec, tokens=4, token_dim=16))
+        assert catalog.embeddings()["toy"].tokens == 4
 
 
 def test_users_indexes_and_releases(any_catalog: Catalog) -> None:

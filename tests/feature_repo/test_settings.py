@@ -35,3 +35,22 @@ def test_a_wrong_value_names_its_variable(monkeypatch: pytest.MonkeyPatch) -> No
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValidationError):
         Settings().port = 1  # type: ignore[misc]
+
+
+def test_pairs_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LARDER_MODELS", "clip=ViT-B-32@/a=b/c.pt, bert=/folder ,")
+    monkeypatch.setenv("LARDER_TOKENS", "minilm=16")
+    settings = load_settings()
+    assert settings.models == {"clip": "ViT-B-32@/a=b/c.pt", "bert": "/folder"}
+    assert settings.tokens == {"minilm": 16}
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [("models", "clip"), ("models", "clip="), ("models", "=x"), ("models", "a=1,a=2"), ("tokens", "minilm=-1"),
+     ("tokens", "minilm=many")],
+)  # fmt: skip
+def test_a_pair_that_is_none_names_the_variable(variable: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"LARDER_{variable.upper()}", text)
+    with pytest.raises(ConfigurationError, match=f"LARDER_{variable.upper()}"):
+        load_settings()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,14 +13,17 @@ import polars as pl
 import pytest
 
 from feature_repo.catalog import Catalog
+from feature_repo.catalog_rows import LedgerRow
 from feature_repo.columns import Columns
 from feature_repo.contracts import EmbeddingSpec
 from feature_repo.errors import InputError, StateError
 from feature_repo.schema import VIEWS
 from feature_repo.settings import Settings
 from feature_repo.store import Store
+from feature_repo.vectors import vectors_dir, write_partition
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
+LATE = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture(params=["columnar", "stock"])
@@ -46,6 +50,34 @@ def _rows(settings: Settings, view: str) -> pl.DataFrame:
 def test_apply_defines_a_view_for_everything_there_is(store: Store, settings: Settings) -> None:
     assert store.view_names() == sorted([*VIEWS, "toy"])
     assert Store(settings).apply().removed == []
+
+
+def test_tokens_have_a_view_of_their_own_that_only_fusion_reads(
+    store: Store, settings: Settings, filled: Catalog, spec: EmbeddingSpec
+) -> None:
+    kept, ids = replace(spec, tokens=3, token_dim=5), ["c001", "c002"]
+    items = [filled.get(ids)[i] for i in ids]
+    tokens = np.arange(30, dtype=np.float32).reshape(2, 3, 5)
+    published, changed = [it.content.published_at for it in items], [it.updated_at for it in items]
+    path = vectors_dir(settings, kept.name, kept.digest) / "p0.parquet"
+    write_partition(path, kept.name, ids, published, changed, np.ones((2, 8), np.float32), tokens)
+    filled.record(kept.name, kept.digest, [LedgerRow(i, "f", "p0") for i in ids])
+    filled.register_embedding(kept)
+    assert "toy_tokens" in store.apply().views
+    list(store.materialize())
+    columns = store.read("fusion", ["c002", "c003", "c001"])
+    assert columns.present["toy_tokens"].tolist() == [True, False, True]
+    np.testing.assert_array_equal(columns.vectors("toy_tokens")[[2, 0]], tokens.reshape(2, 15))
+    assert columns.vectors("toy")[0].tolist() == [1.0] * 8
+    for service in ("popularity", "interest"):
+        assert "toy_tokens" not in store.read(service, ids, "u1" if service == "interest" else None).values
+    creators = [it.content.creator_id or "" for it in items]
+    rows = {"content_id": ids, "creator_id": creators, "event_timestamp": [LATE, LATE]}
+    frame = store.training_frame(pl.DataFrame(rows), "fusion")
+    assert frame.schema["toy_tokens"] == pl.Array(pl.Float32, 15)
+    np.testing.assert_array_equal(frame["toy_tokens"].to_numpy(), tokens.reshape(2, 15))
+    filled.register_embedding(spec)
+    assert store.apply().removed == ["toy_tokens"]
 
 
 def test_apply_before_ingest_says_what_to_run(settings: Settings) -> None:

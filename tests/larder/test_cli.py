@@ -84,7 +84,7 @@ class TestMainJob:
 
     def test_views_are_applied_and_brought_online_once(self, job: dict[str, Any]) -> None:
         views = sorted([*VIEWS, *EMBEDDINGS])
-        assert job["apply"] == {"views": views, "services": ["interest", "popularity"], "removed": []}
+        assert job["apply"] == {"views": views, "services": ["fusion", "interest", "popularity"], "removed": []}
         assert job["materialize"] == [{"view": view, "fresh": False} for view in views]
         assert job["materialize again"] == [{"view": view, "fresh": True} for view in views]
 
@@ -184,12 +184,11 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("code", "arguments", "words"),
         [
-            (2, ("ingest", "nosuch"), "valid: microlens, movielens, pixelrec, synthetic"),
+            (2, ("ingest", "nosuch"), "valid: microlens, movielens, pixelrec, synthetic, video_folder"),
             (2, ("ingest", "movielens"), "needs the path of its folder"),
             (2, ("ingest", "movielens", "no/such/folder"), "there is no folder no/such/folder"),
             (2, ("ingest", "synthetic", "--contents", "0"), "give at least 1"),
-            (2, ("embed", "nosuch"), "valid: clip_image, clip_text, efficientnet_lite0, minilm"),
-            (5, ("embed", "clip_image"), "set LARDER_CLIP_WEIGHTS"),
+            (2, ("embed", "nosuch"), "unknown embedding 'nosuch'; valid: "),
             (2, ("train", "nosuch"), "valid: popularity"),
             (2, ("train", "--split", "nosuch"), "valid: random, time"),
             (6, ("apply",), "run `larder ingest"),
@@ -231,12 +230,24 @@ class TestErrors:
         [
             ({"batch_size": "many"}, 2, "LARDER_BATCH_SIZE"),
             ({"seed": -1}, 2, "LARDER_SEED"),
+            ({"tokens": "minilm"}, 2, "LARDER_TOKENS"),
             ({"catalog_url": "mysql://x/y"}, 2, "postgresql+psycopg"),
             ({"catalog_url": "sqlite:////proc/nowhere/catalog.db"}, 8, "/proc/nowhere"),
         ],
     )
     def test_settings(self, tmp_path: Path, settings: dict[str, object], code: int, words: str) -> None:
         _refused(Shell(tmp_path / "home")("status", **settings), code, words)
+
+    @pytest.mark.parametrize(
+        ("settings", "code", "words"),
+        [
+            ({"models": "clop=ViT-B-32@openai"}, 2, "no model family 'clop'; nearest: clip"),
+            ({"models": "clip=ViT-B-32"}, 5, "Set LARDER_MODELS=clip=MODEL@/path/to/checkpoint"),
+            ({"models": "clip=RN50@openai", "tokens": "clip_image=4"}, 2, "clip_image has none to give"),
+        ],
+    )
+    def test_models(self, tmp_path: Path, settings: dict[str, object], code: int, words: str) -> None:
+        _refused(Shell(tmp_path / "home")("embed", "clip_image", **settings), code, words)
 
     def test_a_workspace_that_cannot_be_made(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("not a folder")
@@ -271,7 +282,7 @@ def _refused(outcome: Outcome, code: int, words: str) -> None:
 
 class TestHelp:
     def test_the_commands_are_those_of_the_main_job_and_around_it(self) -> None:
-        assert set(COMMANDS) == {name.split()[0] for name in JOB} | {"serve", "predict", "similar", "demo"}
+        assert set(COMMANDS) == {name.split()[0] for name in JOB} | {"fetch", "serve", "predict", "similar", "demo"}
 
     @pytest.mark.parametrize("command", COMMANDS)
     def test_every_command_has_an_example_of_itself(self, command: str, tmp_path: Path) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+
+from tests.feature_repo.datasets.clips import clip_bytes
 
 
 def write(folder: Path, files: dict[str, str | bytes]) -> Path:
@@ -104,5 +107,28 @@ def microlens(tmp_path: Path) -> Path:
             "MicroLens-50k_likes_and_views.txt": "1\t5\t500\n2\t6\t600\n",
             "MicroLens-50k_covers/1.jpg": b"\xff\xd8",
             "MicroLens-50k_covers/2.jpg": b"\xff\xd8",
+        },
+    )
+
+
+@pytest.fixture
+def video_folder(tmp_path: Path) -> Path:
+    """Three clips, one of them broken, and one that has the id of another; 3 has no picture."""
+    infos = {
+        "1": {"id": "1", "title": "Sun, Moon", "upload_date": "20231114", "view_count": 500, "like_count": 5},
+        "2": {"id": "2", "title": "Old", "timestamp": 1700000000, "language": "en", "duration": 12},
+        "again": {"id": "1", "title": "Again"},
+        "deep/3": {"id": "3", "title": "Film", "timestamp": 1700000000, "view_count": "many", "like_count": 7},
+    }
+    return write(
+        tmp_path / "video_folder",
+        {
+            **{f"{name}.info.json": json.dumps(info) for name, info in infos.items()},
+            **dict.fromkeys(("1.mp4", "again.mp4", "deep/3.mp4"), clip_bytes()),
+            "2.webm": b"no clip",
+            "4.mp4.part": b"",
+            "1.en.vtt": "WEBVTT\n\n00:00.000 --> 00:01.000\nhello\n",
+            "1.jpg": b"\xff\xd8",
+            "2.jpg": b"\xff\xd8",
         },
     )

@@ -1,0 +1,115 @@
+"""Commands from features to answers. Each imports what it needs when it runs, so that help is instant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from larder.session import Json, read_file, workspace
+
+Address = Annotated[str, typer.Option(help="Server to ask, HOST:PORT; default: where `larder serve` binds.")]
+
+
+def train(
+    predictor: Annotated[str, typer.Argument(help="popularity")] = "popularity",
+    split: Annotated[str, typer.Option(help="How contents are held out: random or time.")] = "random",
+    seed: Annotated[int | None, typer.Option(help="Seed of split and model; default: LARDER_SEED.")] = None,
+    iterations: Annotated[int | None, typer.Option(help="Trees at most.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Train a predictor from the store's point-in-time frame and measure it on held-out contents.
+
+    Baselines stand beside the metrics. The same data and options are not trained on twice.
+
+    Example: `larder train popularity --split time`
+    """
+    with workspace() as space:
+        from larder import show, steps
+        from predictors.config import TrainConfig
+
+        given = {"split": split, "seed": space.settings.seed if seed is None else seed, "iterations": iterations}
+        config = TrainConfig(**{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
+        show.train(space.display, steps.train(space, predictor, config), as_json)
+
+
+def release(
+    predictors: Annotated[list[str] | None, typer.Argument(help="Predictors to pin; default: popularity.")] = None,
+    rollback: Annotated[bool, typer.Option("--rollback", help="Put the release before in use again.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Pin the current models, indexes and embeddings as what is served.
+
+    Parts that disagree (a model trained on other vectors than the index holds) are refused by name.
+    A running server takes a new release at SIGHUP.
+
+    Example: `larder release popularity`
+    """
+    with workspace() as space:
+        from larder import show, steps
+        from predictors import release as releases
+
+        if rollback:
+            manifest = releases.read_manifest(space.settings, releases.rollback(space.settings))
+        else:
+            manifest = steps.release(space, predictors or ["popularity"])
+        show.release(space.display, manifest, as_json)
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to bind; default: LARDER_HOST.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to bind, 0 for any; default: LARDER_PORT.")] = None,
+    port_file: Annotated[Path | None, typer.Option(help="Write the port here once requests are answered.")] = None,
+    warm: Annotated[bool, typer.Option(help="Load the embedders for text and image queries first.")] = True,
+) -> None:
+    """Serve the current release over gRPC until SIGTERM, which drains; SIGHUP takes a new release.
+
+    Example: `larder serve --port 50051`
+    """
+    with workspace(host=host, port=port) as space:
+        from larder import steps
+
+        steps.serve(space, port_file, warm)
+
+
+def predict(
+    content_ids: Annotated[list[str], typer.Argument(help="Contents to score.")],
+    predictor: Annotated[str, typer.Option(help="Which predictor.")] = "popularity",
+    user: Annotated[str | None, typer.Option(help="For whom, where the predictor takes a user.")] = None,
+    address: Address = "",
+    as_json: Json = False,
+) -> None:
+    """Ask the server how popular contents will be.
+
+    Example: `larder predict 50 95 183`
+    """
+    with workspace() as space:
+        from grpc_api.client import Scorer
+        from larder import show
+
+        with Scorer(address or f"{space.settings.host}:{space.settings.port}") as scorer:
+            show.predictions(space.display, scorer.predict(content_ids, predictor, user), as_json)
+
+
+def similar(
+    content: Annotated[str | None, typer.Argument(help="Id of the content to start from.")] = None,
+    text: Annotated[str | None, typer.Option(help="Start from a text instead.")] = None,
+    image: Annotated[Path | None, typer.Option(help="Start from a picture file instead.")] = None,
+    k: Annotated[int, typer.Option("-k", help="How many neighbours.", min=1)] = 10,
+    embedding: Annotated[str, typer.Option(help="Which embedding; default: the release's for this query.")] = "",
+    address: Address = "",
+    as_json: Json = False,
+) -> None:
+    """Ask the server for the nearest contents to a content, a text or a picture.
+
+    Example: `larder similar --text "a cat on a skateboard" -k 5`
+    """
+    with workspace() as space:
+        from grpc_api.client import Scorer
+        from larder import show
+
+        with Scorer(address or f"{space.settings.host}:{space.settings.port}") as scorer:
+            picture = None if image is None else read_file(image)
+            found = scorer.similar(content_id=content, text=text, image=picture, k=k, embedding=embedding)
+        show.similarities(space.display, found, as_json)
