@@ -93,15 +93,21 @@ def asof_rows(asked: Asked, history: History, *, ttl: timedelta | None = None, k
     """
     at, created = instants(history.at, history.created, known)
     kept = at.valid & no_nulls(history.keys)
+    if not kept.any() or not len(asked.order):
+        return np.full(len(asked.kept), -1, np.int64)
+    whole = bool(kept.all())
+    features = _Features.of(history.keys, at.values, created)
+    features = features if whole else features.where(kept)
+    features = features.known() if known and created is not None else features
+    found = _find(asked, at.per_second, features)
+    if ttl is not None and ttl > timedelta(0):
+        _expire(found, asked, ttl, at.per_second, features)
+    if not whole:
+        found = np.where(found < 0, -1, np.flatnonzero(kept)[found])
+    if len(found) == len(asked.kept):
+        return found
     rows = np.full(len(asked.kept), -1, np.int64)
-    if kept.any() and asked.kept.any():
-        features = _Features.of(history.keys, at.values, created)
-        features = features if kept.all() else features.where(kept)
-        features = features.known() if known and created is not None else features
-        found = _find(asked, at.per_second, features)
-        if ttl is not None and ttl > timedelta(0):
-            _expire(found, asked, ttl, at.per_second, features)
-        rows[asked.kept] = found if kept.all() else np.where(found < 0, -1, np.flatnonzero(kept)[found])
+    rows[asked.kept] = found
     return rows
 
 
@@ -165,8 +171,9 @@ def _find(asked: Asked, per_second: int, features: _Features) -> IntArray:
 
 def _expire(rows: IntArray, asked: Asked, ttl: timedelta, per_second: int, features: _Features) -> None:
     """Put -1 where the row found is older than `ttl`."""
-    oldest = asked.at.earlier(ttl).scaled(per_second, up=True)
-    if oldest[-1] > features.at.min():
+    newest = Instants(asked.at.values[-1:], asked.at.valid[-1:], asked.at.per_second)
+    if newest.earlier(ttl).scaled(per_second, up=True)[0] > features.at.min():
+        oldest = asked.at.earlier(ttl).scaled(per_second, up=True)
         by_row = np.empty_like(oldest)
         by_row[asked.order] = oldest
         rows[features.at[rows] < by_row] = -1

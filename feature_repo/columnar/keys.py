@@ -60,9 +60,7 @@ def _head(names: tuple[str, ...]) -> bytes:
 def _shortened(keys: list[bytes]) -> list[bytes]:
     if max(map(len, keys), default=0) <= _LONGEST:
         return keys
-    return [
-        key if len(key) <= _LONGEST else key[:4] + _DIGEST + blake2b(key, digest_size=32).digest() for key in keys
-    ]
+    return [key if len(key) <= _LONGEST else key[:4] + _DIGEST + blake2b(key, digest_size=32).digest() for key in keys]
 
 
 def encode_protos(name: str, values: Sequence[Value]) -> list[bytes]:

@@ -108,7 +108,7 @@ class ViewLayout:
     """The features of one view over the columns that its table has."""
 
     def __init__(self, view: View, stored: Sequence[Column]) -> None:
-        self.stored = stored
+        self.stored = tuple(stored)
         self._columns = {column.name: column for column in stored}
         self._places = {name: Place.of(field) for name, field in fields_of(view).items()}
 

@@ -39,7 +39,8 @@ from feature_repo.columnar.response import (
     add_to_proto,
     add_versions,
 )
-from feature_repo.columnar.tables import Row, Rows, as_datetime, read_rows, row_keys_of, write_rows
+from feature_repo.columnar.storage import Table
+from feature_repo.columnar.tables import Row, Rows, as_datetime, find, read_rows, row_keys_of, write_rows
 from feature_repo.errors import StateError
 
 _LOAD_SHARE = 0.1
@@ -134,13 +135,13 @@ class ColumnarOnlineStore(OnlineStore):
         `keys` is one column a join key by name, or a single column where the view has one join key.
         """
         read = self._plans.of_view(config, view, tuple(features or ()))
-        columns = self._read(config, read, read.encode(keys))
-        first = next(iter(columns.values()))
+        found = find(self._table(config, read), read, read.encode(keys))
+        cells = {feature: found.cells(feature) for feature in read.features}
         return ViewColumns(
-            present=first.statuses == PRESENT,
-            event_us=first.event_us,
-            values={name: column.values for name, column in columns.items()},
-            valid={name: column.valid for name, column in columns.items()},
+            present=found.present if found.expired is None else found.present & ~found.expired,
+            event_us=found.event_us,
+            values={feature: cell.numpy() for feature, cell in cells.items()},
+            valid={feature: cell.valid for feature, cell in cells.items()},
         )
 
     def online_read(
@@ -249,12 +250,16 @@ class ColumnarOnlineStore(OnlineStore):
 
     # -- helpers
 
-    def _read(self, config: RepoConfig, read: ViewRead, keys: Sequence[bytes]) -> dict[str, ResponseColumn]:
+    def _table(self, config: RepoConfig, read: ViewRead) -> Table:
+        """Raises StateError where the view has no table."""
         table = self._places.table(config, read.table)
         if table is None:
             place = self._places.path(config)
             raise StateError(f"{place}: no table for view {read.view.name!r}: run `{self._apply_command}`")
-        columns = read_rows(table, read, keys)
+        return table
+
+    def _read(self, config: RepoConfig, read: ViewRead, keys: Sequence[bytes]) -> dict[str, ResponseColumn]:
+        columns = read_rows(self._table(config, read), read, keys)
         if metrics._config.online_features:
             found = sum(int(np.count_nonzero(column.statuses == PRESENT)) for column in columns.values())
             metrics.track_feature_statuses(read.view.name, found, len(columns) * len(keys) - found)
@@ -263,10 +268,11 @@ class ColumnarOnlineStore(OnlineStore):
     def _completed(self, config: RepoConfig, view: View, data: list[Row]) -> list[Row]:
         """Rows that lack some of the view's features keep, as with stock Feast, what is stored of them."""
         wanted = fields_of(view).keys()
-        if all(wanted <= values.keys() for _, values, _, _ in data):
-            return data
         read = replace(self._plans.of_view(config, view, tuple(wanted)), ttl_us=0)
-        columns = read_rows(self._places.table(config, read.table), read, row_keys_of([row[0] for row in data]))
+        table = self._places.table(config, read.table)
+        if table is None or all(wanted <= values.keys() for _, values, _, _ in data):
+            return data
+        columns = read_rows(table, read, row_keys_of([row[0] for row in data]))
         stored = {name: column.cells.protos() for name, column in columns.items()}
         return [
             (key, {**{name: protos[row] for name, protos in stored.items()}, **values}, event, created)

@@ -92,7 +92,7 @@ class ViewRead:
     features: list[str]
     names: list[str]
     ttl_us: int
-    _layout: ViewLayout | None = None
+    last: tuple[ViewLayout, tuple[str, ...]] | None = None
 
     @classmethod
     def of(cls, view: View, features: Sequence[str], config: RepoConfig, full_names: bool) -> ViewRead:
@@ -114,12 +114,18 @@ class ViewRead:
     def _key_types(self) -> dict[str, ValueType]:
         return {field.name: field.dtype.to_value_type() for field in self.view.entity_columns}
 
-    def layout(self, stored: Sequence[Column]) -> ViewLayout:
-        """The view over the columns that its table has; kept for as long as these are the same."""
-        layout = self._layout
-        if layout is None or layout.stored != stored:
-            layout = self._layout = ViewLayout(self.view, stored)
-        return layout
+    @cached_property
+    def _text_key(self) -> str | None:
+        """The join key, where it is the only one and holds texts."""
+        texts = list(self._key_types.items())
+        alone = len(texts) == 1 and texts[0][1] == ValueType.STRING and self.sources
+        return texts[0][0] if alone else None
+
+    def lay_out(self, stored: Sequence[Column]) -> tuple[ViewLayout, tuple[str, ...]]:
+        """The view over the columns that its table has, and those that hold its features; `last` from then on."""
+        layout = ViewLayout(self.view, stored)
+        self.last = layout, tuple(layout.names(self.features))
+        return self.last
 
     def keys(self, columns: Mapping[str, EntityColumn], rows: int) -> list[bytes]:
         """One key a row. Raises ValueError where the request lacks a join key."""
@@ -139,6 +145,11 @@ class ViewRead:
     def encode(self, keys: Mapping[str, Any] | Sequence[Any]) -> list[bytes]:
         """Row keys from one column a join key by name, or from a single column where there is one join key."""
         types = self._key_types
+        if isinstance(keys, list) and self._text_key is not None:
+            try:
+                return text_keys(self._text_key, keys)
+            except (AttributeError, TypeError):
+                pass  # not texts all of them
         if not isinstance(keys, Mapping):
             if len(types) != 1:
                 raise ValueError(f"view {self.view.name!r}: give a column for each of {', '.join(sorted(types))}")

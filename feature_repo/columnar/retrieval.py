@@ -110,9 +110,18 @@ class _Plan:
 
     def __init__(self, entities: pl.DataFrame, timestamp: str) -> None:
         self._entities = entities
-        self._moments = Moments.of(entities[timestamp])
+        self._timestamp = timestamp
         self._asked: dict[object, Asked] = {}
         self._lock = Lock()
+
+    def prepare(self) -> None:
+        """Put the times in order, which every view waits for, while the first of them are still being read."""
+        with self._lock:
+            _ = self._moments
+
+    @cached_property
+    def _moments(self) -> Moments:
+        return Moments.of(self._entities[self._timestamp])
 
     def asked(self, keys: Mapping[str, pl.Series], rows: int) -> tuple[Asked, pl.DataFrame]:
         """The entity rows by the named keys, and the keys of a view's `rows` in the same columns and types."""
@@ -122,8 +131,9 @@ class _Plan:
         mine, theirs = (pl.DataFrame({name: pair[side] for name, pair in pairs.items()}) for side in (0, 1))
         kind = tuple(mine.schema.items())
         with self._lock:
+            moments = self._moments
             if kind not in self._asked:
-                self._asked[kind] = Asked(mine, self._moments)
+                self._asked[kind] = Asked(mine, moments)
             return self._asked[kind], theirs
 
 
@@ -157,6 +167,7 @@ class Retrieval:
         entities = self._rows_in_range() if self.entities is None else self.entities
         plan = _Plan(entities, self.timestamp)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
+            pool.submit(plan.prepare)
             work = [(read, pool.submit(read.rows, plan, self.known), pool.submit(read.narrow)) for read in self.reads]
             found = list(pool.map(lambda item: item[0].gather(item[2].result(), item[1].result()), work))
         answer: pl.DataFrame = pl.concat([entities, *found], how="horizontal")

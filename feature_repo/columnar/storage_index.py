@@ -70,11 +70,15 @@ def _cells(hashes: U64, cells: int) -> Slots:
     return ((hashes >> _HALF) * np.uint64(cells) >> _HALF).view(np.int64)
 
 
-def probe(index: bytes | memoryview, hashes: U64) -> tuple[Slots, Mask]:
-    """(n,) int64 slots, under 2**32 where none, and (n,) bool whether an entry has the hash."""
+def probe(index: bytes | memoryview, hashes: U64) -> tuple[Slots, Mask | None]:
+    """(n,) int64 slots, under 2**32 where none, and (n,) bool whether an entry has the hash; None for all of them."""
     table = np.frombuffer(index, np.uint64).reshape(-1, CELL)
     found = table.take(_cells(hashes, len(table)), axis=0)
     match = (found ^ hashes[:, None]) <= _LOWER
+    slots = found[match]
+    slots &= _LOWER
+    if len(slots) == len(hashes):  # one each, save by a chance that the comparison of keys finds out
+        return slots.view(np.int64), None
     where = match.argmax(axis=1)
     where += np.arange(0, match.size, CELL)
     slots = found.ravel().take(where)

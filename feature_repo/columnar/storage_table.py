@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from operator import eq
+from operator import ne
 from typing import Any
 
 import lmdb
@@ -34,18 +34,19 @@ Values = tuple[Array, Mask | None] | Sequence[bytes | None]
 FEW_KEYS = 40
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Batch:
     """Rows of a read, one a key, in the keys' order.
 
     `present` (n,) bool; `event_us` (n,) int64, 0 where absent. `columns`: for a fixed column its values, (n,) or
     (n, d), and (n,) bool whether there is one (values are 0 where not); for a bytes column a list with None where null.
-    Arrays are views of one gathered block, so their rows need not lie next to each other.
+    Arrays are views of one gathered block, so their rows need not lie next to each other. `schema`: as `Table.schema`.
     """
 
     present: Mask
     event_us: np.ndarray[Any, np.dtype[np.int64]]
     columns: dict[str, Any]
+    schema: tuple[Column, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +82,10 @@ class Table:
         return known[1]
 
     @property
-    def schema(self) -> list[Column]:
-        """Its columns."""
+    def schema(self) -> tuple[Column, ...]:
+        """Its columns; the same object for as long as they are the same."""
         with self._handle.reading() as txn:
-            return list(self.info(txn).columns)
+            return self.info(txn).columns
 
     def _write(self, work: Callable[[Transaction], int]) -> int:
         if self._readonly:
@@ -137,7 +138,7 @@ class Table:
             raw = map(txn.get, slot_keys(prefix("b", info.id), slots))
             records = [None if record is None else bytes(record) for record in raw]
             columns |= zip(selection.variable, record_columns(records, selection.positions), strict=True)
-        return Batch(present, block["event"], columns)
+        return Batch(present, block["event"], columns, info.columns)
 
     def write(
         self,
@@ -218,14 +219,15 @@ def _probe(
     slots, sure = probe(txn.get(prefix("h", info.id)), hashes_of(keys))
     void = txn.get(prefix("v", info.id))
     if void is not None:
-        sure &= believed(void, slots)
-    if not sure.all():
+        live = believed(void, slots)
+        sure = live if sure is None else sure & live
+    if sure is not None and not sure.all():
         _ask(txn, info, keys, ~sure, slots)
     block = _gather(rows, part, slots)
     stored = block["key"].tolist()
     if stored != list(keys):
-        same = np.fromiter(map(eq, stored, keys), np.bool_, len(keys))
-        asked = _ask(txn, info, keys, sure & ~same, slots)
+        other = np.fromiter(map(ne, stored, keys), np.bool_, len(keys))
+        asked = _ask(txn, info, keys, other if sure is None else other & sure, slots)
         block[asked] = _gather(rows, part, slots[asked])
     return slots, block
 

@@ -30,7 +30,7 @@ Array = np.ndarray[Any, Any]
 Times = np.ndarray[Any, np.dtype[np.int64]]
 MAX_KEY = 480
 _PACK_BYTES = 1 << 20
-_SPARE_SHARE = 0.125
+_SPARE_SHARE = 1 / 16
 _SPARE_MIN = 256
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,7 +21,7 @@ from feature_repo.columnar.layout import View, ViewLayout, fields_of
 from feature_repo.columnar.request import ViewRead
 from feature_repo.columnar.response import EXPIRED, NOT_FOUND, PRESENT, ResponseColumn
 from feature_repo.columnar.storage import Batch, Environment, Table
-from feature_repo.columnar.values import NULL, Raw
+from feature_repo.columnar.values import NULL, Cells, Mask, Raw
 from feature_repo.errors import NotFoundError
 
 Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
@@ -105,38 +105,62 @@ def write_rows(environment: Environment, name: str, view: View, rows: Rows) -> i
     return table.write(rows.keys, rows.event_us, rows.created_us, {column.name: value for column, value in placed})
 
 
-def read_rows(table: Table | None, read: ViewRead, keys: Sequence[bytes]) -> dict[str, ResponseColumn]:
+def read_rows(table: Table, read: ViewRead, keys: Sequence[bytes]) -> dict[str, ResponseColumn]:
     """The features of one view by name, one row a key; what is older than the view's time to live is withheld."""
-    rows = len(keys)
-    layout, batch = _found(table, read, keys)
-    if batch is None:
-        absent, never = np.full(rows, NOT_FOUND, np.uint8), np.zeros(rows, np.int64)
-        cells = (layout.cells(feature, rows, {}) for feature in read.features)
-        return {name: ResponseColumn(cell, absent, never) for name, cell in zip(read.names, cells, strict=True)}
-    statuses = np.where(batch.present, np.uint8(PRESENT), np.uint8(NOT_FOUND))
-    live = None
-    if read.ttl_us:
-        stale = batch.event_us < time.time_ns() // 1000 - read.ttl_us
-        if (expired := batch.present & stale).any():
-            statuses[expired], live = EXPIRED, ~expired
+    found = find(table, read, keys)
+    statuses = np.where(found.present, np.uint8(PRESENT), np.uint8(NOT_FOUND))
+    if found.expired is not None:
+        statuses[found.expired] = EXPIRED
     columns = {}
     for feature, name in zip(read.features, read.names, strict=True):
-        found = layout.cells(feature, rows, batch.columns)
-        shown = statuses if layout.has(feature) else np.full(rows, NOT_FOUND, np.uint8)
-        columns[name] = ResponseColumn(found if live is None else found.where(live), shown, batch.event_us)
+        shown = statuses if found.layout.has(feature) else np.full(len(keys), NOT_FOUND, np.uint8)
+        columns[name] = ResponseColumn(found.cells(feature), shown, found.event_us)
     return columns
 
 
-def _found(table: Table | None, read: ViewRead, keys: Sequence[bytes]) -> tuple[ViewLayout, Batch | None]:
-    """What the table holds of the keys; None where there is no table."""
-    for _ in range(2):  # a second time where a column was dropped between the two looks
+@dataclass(slots=True)
+class Found:
+    """What a table holds of n keys: which are there, since when, and which of those are past their time to live."""
+
+    layout: ViewLayout
+    present: Mask
+    event_us: Times
+    columns: Mapping[str, Any]
+    expired: Mask | None = None
+
+    def cells(self, feature: str) -> Cells:
+        """One feature, null where it is expired."""
+        cells = self.layout.cells(feature, len(self.present), self.columns)
+        return cells if self.expired is None else cells.where(~self.expired)
+
+
+def find(table: Table, read: ViewRead, keys: Sequence[bytes]) -> Found:
+    """The rows of the keys; none where the table was dropped since it was opened."""
+    try:
+        layout, batch = _look(table, read, keys)
+    except NotFoundError:
+        count = len(keys)
+        return Found(ViewLayout(read.view, []), np.zeros(count, np.bool_), np.zeros(count, np.int64), {})
+    found = Found(layout, batch.present, batch.event_us, batch.columns)
+    if read.ttl_us and len(keys):
+        oldest = time.time_ns() // 1000 - read.ttl_us
+        if batch.event_us.min() < oldest:
+            found.expired = batch.present & (batch.event_us < oldest)
+    return found
+
+
+def _look(table: Table, read: ViewRead, keys: Sequence[bytes]) -> tuple[ViewLayout, Batch]:
+    """Read by the layout that fitted last, else by that of the table's columns now. Raises NotFoundError."""
+    if read.last is not None:
+        layout, names = read.last
         try:
-            if table is not None:
-                layout = read.layout(table.schema)
-                return layout, table.read(keys, layout.names(read.features))
+            batch = table.read(keys, names)
         except NotFoundError:
-            continue
-    return ViewLayout(read.view, []), None
+            batch = None  # a column was dropped
+        if batch is not None and batch.schema is layout.stored:
+            return layout, batch
+    layout, names = read.lay_out(table.schema)
+    return layout, table.read(keys, names)
 
 
 def _times(batch: pa.RecordBatch, name: str) -> Times:
