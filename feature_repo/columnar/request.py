@@ -36,12 +36,12 @@ class EntityColumn:
         self._encode = encode
         self._make_cells = make_cells
 
-    @cached_property
+    @property
     def keys(self) -> list[bytes]:
         """Parts of row keys."""
         return self._encode()
 
-    @cached_property
+    @property
     def cells(self) -> Cells:
         """The values as the answer shows them."""
         return self._make_cells()

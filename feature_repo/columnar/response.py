@@ -22,7 +22,7 @@ Status = np.ndarray[Any, np.dtype[np.uint8]]
 PRESENT, NOT_FOUND, EXPIRED = FieldStatus.PRESENT, FieldStatus.NOT_FOUND, FieldStatus.OUTSIDE_MAX_AGE
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class ResponseColumn:
     """One entity or feature of the answer over its n rows.
 
@@ -34,11 +34,14 @@ class ResponseColumn:
     cells: Cells
     statuses: Status
     event_us: np.ndarray[Any, np.dtype[np.int64]]
+    _values: Array | None = None
 
-    @cached_property
+    @property
     def values(self) -> Array:
         """Numbers natively, vectors (n, d) float32, anything else objects; NaN, NaT, None or zero where invalid."""
-        return self.cells.numpy()
+        if self._values is None:
+            self._values = self.cells.numpy()
+        return self._values
 
     @property
     def valid(self) -> Mask:

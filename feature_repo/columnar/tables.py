@@ -26,6 +26,7 @@ from feature_repo.errors import NotFoundError
 
 Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
 Times = np.ndarray[Any, np.dtype[np.int64]]
+_STATUSES = np.array([NOT_FOUND, PRESENT], np.uint8)  # by whether there is a row
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -108,7 +109,7 @@ def write_rows(environment: Environment, name: str, view: View, rows: Rows) -> i
 def read_rows(table: Table, read: ViewRead, keys: Sequence[bytes]) -> dict[str, ResponseColumn]:
     """The features of one view by name, one row a key; what is older than the view's time to live is withheld."""
     found = find(table, read, keys)
-    statuses = np.where(found.present, np.uint8(PRESENT), np.uint8(NOT_FOUND))
+    statuses = _STATUSES.take(found.present)
     if found.expired is not None:
         statuses[found.expired] = EXPIRED
     columns = {}

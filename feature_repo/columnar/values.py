@@ -11,7 +11,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -78,7 +77,7 @@ class Codec(ABC):
         return held
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Cells:
     """A column that has been read: n rows, a fixed-width array with its mask, or bytes with None for null."""
 
@@ -86,7 +85,7 @@ class Cells:
     values: Any
     mask: Mask | None = None
 
-    @cached_property
+    @property
     def valid(self) -> Mask:
         """Which rows hold a value, (n,) bool."""
         if self.mask is None:
