@@ -48,14 +48,14 @@ def _measured(work: Callable[[], Any]) -> dict[str, float]:
     return {"seconds": seconds, "cpu": cpu, "peak_mb": _resident("VmHWM") - idle}
 
 
-def materialize(kind: str, view: str, contents: str, folder: str, port: str, rows: str) -> dict[str, float]:
-    """Materialize one view of a fresh store; stock stores get it in windows of rows."""
+def materialize(kind: str, views: str, contents: str, folder: str, port: str, rows: str) -> dict[str, float]:
+    """Materialize views of a fresh store; stock stores get them in windows of rows."""
     store = world.open_store(Path(folder), world.stores_of(kind, int(port)), world.views(Path(contents)))
     ranges = [(LONG_AGO, datetime.now(UTC))] if kind == "ours" else world.windows(int(rows))
 
     def work() -> None:
         for start, end in ranges:
-            store.materialize(start, end, feature_views=[view])
+            store.materialize(start, end, feature_views=views.split(","))
 
     with world.quiet():
         return _measured(work)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -15,6 +16,7 @@ import pyarrow.parquet as pq
 from benchmarks import feast_world as world
 from benchmarks.feast_online import Notes
 from feature_repo.columnar.engine import BATCH_ROWS
+from feature_repo.columnar.storage import Stats
 
 UPSERTS, SHARE = 40, 0.01
 UPSERT_BAR, DISK_BAR = 0.03, 1.3
@@ -28,8 +30,10 @@ class Written(Notes, Protocol):
 
 def measure(bench: Written) -> None:
     """Write both views whole, then many times one row in a hundred; sizes before and after."""
-    with tempfile.TemporaryDirectory(dir=bench.contents.parent) as name:
-        store = world.open_store(Path(name), world.stores_of("ours", bench.port), world.views(bench.contents))
+    fresh: list[Stats] = []
+    after: list[Stats] = []
+    with tempfile.TemporaryDirectory(dir=bench.contents.parent) as folder:
+        store = world.open_store(Path(folder), world.stores_of("ours", bench.port), world.views(bench.contents))
         online: Any = store._get_provider().online_store
         for name in ("scalars", "embedding"):
             view = store.get_feature_view(name)
@@ -40,14 +44,37 @@ def measure(bench: Written) -> None:
             online.optimise(store.config, view, bench.rows)
             full = time.perf_counter() - start
             table = online._places.table(store.config, f"bench/{name}")
-            sizes = [table.stats()]
+            fresh.append(table.stats())
             taken = [_upsert(online, store.config, view, file, turn) for turn in range(UPSERTS)]
-            sizes.append(table.stats())
-            claim = f"upsert of 1 % over the full write, {name}, median of {UPSERTS}"
-            bench.note(claim, 1e3 * median(taken), 1e3 * full, UPSERT_BAR, "ms", most=True)
-            for when, size in zip(("fresh", f"after {UPSERTS} upserts"), sizes, strict=True):
-                claim = f"bytes on disk over raw values, {name}, {when}"
-                bench.note(claim, size.disk_bytes / 1e6, size.raw_bytes / 1e6, DISK_BAR, "MB", most=True)
+            after.append(table.stats())
+            floors = [_scattered(Path(folder), fresh[-1], turn) for turn in range(UPSERTS // 4)]
+            for what, seconds in (("first 5", taken[:5]), (f"last {UPSERTS // 2}", taken[UPSERTS // 2 :])):
+                claim = f"upsert of 1 % over the full write, {name}, {what}"
+                bench.note(claim, 1e3 * median(seconds), 1e3 * full, UPSERT_BAR, "ms", most=True)
+            claim = f"floor: 1 % of the rows written here and there and flushed, over the full write, {name}"
+            bench.note(claim, 1e3 * median(floors), 1e3 * full, float("inf"), "ms", most=True)
+    for when, sizes in (("fresh", fresh), (f"after {UPSERTS} upserts", after)):
+        disk, raw = sum(size.disk_bytes for size in sizes), sum(size.raw_bytes for size in sizes)
+        bench.note(
+            f"bytes on disk over raw values, both views, {when}", disk / 1e6, raw / 1e6, DISK_BAR, "MB", most=True
+        )
+
+
+def _scattered(folder: Path, size: Stats, turn: int) -> float:
+    """Seconds to write one row in a hundred at random places of a file as large as the values, and to flush it."""
+    width = size.raw_bytes // size.rows
+    path = folder / f"scattered-{width}"
+    if not path.exists():
+        path.write_bytes(bytes(width * size.rows))
+    with path.open("r+b", buffering=0) as file:
+        os.fsync(file.fileno())
+        row = np.random.default_rng(turn).bytes(width)
+        places = np.random.default_rng(turn).choice(size.rows, int(size.rows * SHARE), replace=False)
+        start = time.perf_counter()
+        for place in np.sort(places).tolist():
+            os.pwrite(file.fileno(), row, place * width)
+        os.fdatasync(file.fileno())
+        return time.perf_counter() - start
 
 
 def _upsert(online: Any, config: Any, view: Any, file: Any, turn: int) -> float:

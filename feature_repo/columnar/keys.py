@@ -21,6 +21,8 @@ from feast import ValueType
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.type_map import python_values_to_proto_values
 
+from feature_repo.columnar.storage_keys import Keys
+
 _TEXT, _BLOB, _INTEGER, _TIME, _DIGEST = b"s", b"b", b"i", b"t", b"d"
 _LONGEST = 400  # the storage takes keys of up to 480 bytes
 _NUMBER = struct.Struct(">q")
@@ -46,10 +48,11 @@ def row_keys(parts: Mapping[str, Sequence[bytes]]) -> list[bytes]:
     return _shortened(keys)
 
 
-def text_keys(name: str, values: Sequence[str]) -> list[bytes]:
+def text_keys(name: str, values: Sequence[str]) -> Sequence[bytes]:
     """`row_keys` of one join key whose values are texts, in one step: most reads are of this kind."""
     head = _head((name,)) + _TEXT
-    return _shortened([head + value.encode() for value in values])
+    keys = Keys.of_texts(head, values, _LONGEST) if len(values) > 1 else None
+    return _shortened([head + value.encode() for value in values]) if keys is None else keys
 
 
 @lru_cache(maxsize=1024)

@@ -109,7 +109,7 @@ class ColumnarOnlineStore(OnlineStore):
         started = time.monotonic()
         sure, never = np.full(rows, PRESENT, np.uint8), np.zeros(rows, np.int64)
         columns = {name: ResponseColumn(column.cells, sure, never) for name, column in entities.items()}
-        keys: dict[tuple[tuple[str, str], ...], list[bytes]] = {}  # views of one entity share theirs
+        keys: dict[tuple[tuple[str, str], ...], Sequence[bytes]] = {}  # views of one entity share theirs
         for read in plan.reads:
             sources = tuple(read.sources.items())
             if sources not in keys:

@@ -127,7 +127,7 @@ class ViewRead:
         self.last = layout, tuple(layout.names(self.features))
         return self.last
 
-    def keys(self, columns: Mapping[str, EntityColumn], rows: int) -> list[bytes]:
+    def keys(self, columns: Mapping[str, EntityColumn], rows: int) -> Sequence[bytes]:
         """One key a row. Raises ValueError where the request lacks a join key."""
         if not self.sources:
             return row_keys({DUMMY_ENTITY_ID: encode_texts([DUMMY_ENTITY_VAL])}) * rows
@@ -142,7 +142,7 @@ class ViewRead:
                 return text_keys(key, texts)
         return row_keys({key: columns[source].keys for key, source in self.sources.items()})
 
-    def encode(self, keys: Mapping[str, Any] | Sequence[Any]) -> list[bytes]:
+    def encode(self, keys: Mapping[str, Any] | Sequence[Any]) -> Sequence[bytes]:
         """Row keys from one column a join key by name, or from a single column where there is one join key."""
         types = self._key_types
         if isinstance(keys, list) and self._text_key is not None:

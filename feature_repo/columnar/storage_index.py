@@ -1,9 +1,10 @@
 """A hash index from keys to slots beside LMDB's tree, probed for a whole batch with few numpy calls.
 
-It is a table of cells of eight uint64 entries, a cache line each; an entry is the CRC-32 of a key above and its slot
-below, and the CRC says which cell. It lies in one LMDB value, so it changes with the transaction that it describes. An
-answer is a hint: the caller compares the key that lies in the slot, and asks LMDB where they differ. Keys that do not
-lie there whole (too long, or with zeros at the end, which numpy drops) are left out, and so is what overflows a cell.
+It is a table of cells of eight uint64 entries, a cache line each; an entry is a hash of a key (storage_keys) above and
+its slot below, and the hash says which cell. It lies in one LMDB value, so it changes with the transaction that it
+describes. An answer is a hint: the caller compares the key that lies in the slot, and asks LMDB where they differ. Keys
+that do not lie there whole (too long, or with zeros at the end, which numpy drops) are left out, and so is what
+overflows a cell.
 
 A write must not rewrite the whole table: it marks the slots that it frees in a bitmap, as not to be believed, notes its
 own entries beside the table, and leaves their look-up to LMDB. When these have become many they are merged in.
@@ -14,10 +15,10 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from typing import Any
-from zlib import crc32
 
 import numpy as np
 
+from feature_repo.columnar.storage_keys import hashes_of, padded_words
 from feature_repo.columnar.storage_lmdb import Transaction
 from feature_repo.columnar.storage_records import State, clear, prefix
 from feature_repo.columnar.storage_schema import TableInfo
@@ -38,19 +39,11 @@ _STALE_MIN = 1024
 _NOTE = struct.Struct(">Q")
 
 
-def hashes_of(keys: Sequence[bytes]) -> U64:
-    """(n,) uint64 whose upper half is the key's hash and whose lower half is 0."""
-    hashes = np.fromiter(map(crc32, keys), np.uint64, len(keys))
-    hashes <<= _HALF
-    return hashes
-
-
 def entries_of(keys: Sequence[bytes], slots: Slots, width: int) -> U64:
     """Entries, (<= n,) uint64, of the keys that `width` bytes of a slot hold whole; slots lie under `MAX_SLOT`."""
-    lengths = np.fromiter(map(len, keys), np.int64, len(keys))
-    whole = np.char.str_len(np.array(keys, f"S{width}")) == lengths
-    entries: U64 = (hashes_of(keys) | slots.astype(np.uint64))[whole]
-    return entries
+    words, told = padded_words(keys, width)
+    entries: U64 = hashes_of(words) | slots.astype(np.uint64)
+    return entries if told is None else entries[told]
 
 
 def pack(entries: U64) -> U64:
@@ -121,7 +114,7 @@ def merge(txn: Transaction, info: TableInfo, state: State) -> None:
     notes = prefix("a", info.id)
     by_slot = np.full(state.slots if state.slots <= MAX_SLOT else 0, _EMPTY)
     if len(by_slot):
-        for part in (txn.get(prefix("h", info.id), b""), *_values(txn, notes)):
+        for part in (txn.get(prefix("x", info.id), b""), *_values(txn, notes)):
             entries = np.frombuffer(part, np.uint64)
             entries = entries[entries != _EMPTY]
             by_slot[entries & _LOWER] = entries
@@ -130,9 +123,9 @@ def merge(txn: Transaction, info: TableInfo, state: State) -> None:
     entries = by_slot[by_slot != _EMPTY]
     txn.delete(prefix("v", info.id))
     if len(entries):
-        txn.put(prefix("h", info.id), pack(entries))
+        txn.put(prefix("x", info.id), pack(entries))
     else:
-        txn.delete(prefix("h", info.id))
+        txn.delete(prefix("x", info.id))
     clear(txn, notes)
     state.indexed, state.stale = len(entries), 0
 

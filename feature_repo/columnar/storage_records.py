@@ -6,7 +6,7 @@ s <table>             State
 k <table> <row key>   slot, event time, created time: three int64
 b <table> <slot>      record of the bytes columns
 f <table> <txn> <part>  slots that this transaction freed
-h <table>             hash index over the keys as they were when it was last merged
+x <table>             hash index over the keys as they were when it was last merged
 a <table> <txn>       entries of the hash index that are still to be merged into it
 v <table>             bitmap of slots that have had no row since then, and that the index must not be believed on
 """
@@ -27,7 +27,7 @@ ENTRY = np.dtype([("slot", "<i8"), ("event", "<i8"), ("created", "<i8")])
 ABSENT = np.array([(-1, 0, 0)], ENTRY).tobytes()
 NEXT_TABLE = b"n"
 TABLE_PREFIX = b"t"
-KINDS = "skbfhav"
+KINDS = "skbfxav"
 _NUMBER = struct.Struct(">I")
 _STATE = struct.Struct("<5Q")
 _NULL_BIT = 1 << 31

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from operator import ne
 from typing import Any
 
 import lmdb
 import numpy as np
 
 from feature_repo.columnar import storage_write
-from feature_repo.columnar.storage_index import Mask, Slots, believed, hashes_of, probe
+from feature_repo.columnar.storage_index import Mask, Slots, believed, probe
+from feature_repo.columnar.storage_keys import Keys, differ, hashes_of
 from feature_repo.columnar.storage_lmdb import Handle, Transaction, explained
 from feature_repo.columnar.storage_records import (
     State,
@@ -31,7 +31,7 @@ Array = np.ndarray[Any, Any]
 Values = tuple[Array, Mask | None] | Sequence[bytes | None]
 
 # Under so many keys one look-up each in LMDB is quicker than the fixed cost of the numpy probe.
-FEW_KEYS = 40
+FEW_KEYS = 24
 
 
 @dataclass(slots=True)
@@ -124,8 +124,9 @@ class Table:
             slots, block = np.full(len(keys), -1), np.zeros(len(keys), selection.part)
         else:
             rows = self._rows(info, state.slots)
-            if len(keys) > FEW_KEYS and state.indexed:
-                slots, block = _probe(txn, info, keys, rows, selection.part)
+            index = txn.get(prefix("x", info.id)) if len(keys) > FEW_KEYS else None
+            if index is not None:
+                slots, block = _probe(txn, info, index, _as_keys(keys), rows, selection.part)
             else:
                 slots = look_up(txn, info.id, keys)["slot"]
                 block = _gather(rows, selection.part, slots)
@@ -212,28 +213,40 @@ def _gather(rows: Rows, part: np.dtype[Any], slots: Slots) -> Rows:
     return starts[np.maximum(slots, 0)].view(part)
 
 
+def _as_keys(keys: Sequence[bytes]) -> Keys:
+    return keys if isinstance(keys, Keys) else Keys(keys)
+
+
 def _probe(
-    txn: Transaction, info: TableInfo, keys: Sequence[bytes], rows: Rows, part: np.dtype[Any]
+    txn: Transaction, info: TableInfo, index: memoryview, keys: Keys, rows: Rows, part: np.dtype[Any]
 ) -> tuple[Slots, Rows]:
     """Slots (-1 where absent) and rows through the hash index; LMDB answers where that does not know for sure."""
-    slots, sure = probe(txn.get(prefix("h", info.id)), hashes_of(keys))
+    words, told = keys.words
+    slots, known = probe(index, hashes_of(words))
     void = txn.get(prefix("v", info.id))
-    if void is not None:
-        live = believed(void, slots)
-        sure = live if sure is None else sure & live
+    sure = _all_of(told, known, None if void is None else believed(void, slots))
     if sure is not None and not sure.all():
         _ask(txn, info, keys, ~sure, slots)
     block = _gather(rows, part, slots)
-    stored = block["key"].tolist()
-    if stored != list(keys):
-        other = np.fromiter(map(ne, stored, keys), np.bool_, len(keys))
+    other = differ(block["key"], words)
+    if other is not None:
         asked = _ask(txn, info, keys, other if sure is None else other & sure, slots)
         block[asked] = _gather(rows, part, slots[asked])
     return slots, block
 
 
-def _ask(txn: Transaction, info: TableInfo, keys: Sequence[bytes], which: Mask, slots: Slots) -> Slots:
+def _all_of(*masks: Mask | None) -> Mask | None:
+    """Where all masks say so; None, as for a mask, is everywhere."""
+    found: Mask | None = None
+    for mask in masks:
+        if mask is not None:
+            found = mask if found is None else found & mask
+    return found
+
+
+def _ask(txn: Transaction, info: TableInfo, keys: Keys, which: Mask, slots: Slots) -> Slots:
     """Put LMDB's answer into `slots` where `which` says so; returns these rows."""
     rows = np.flatnonzero(which)
-    slots[rows] = look_up(txn, info.id, [keys[row] for row in rows.tolist()])["slot"]
+    named = keys.bytes
+    slots[rows] = look_up(txn, info.id, [named[row] for row in rows.tolist()])["slot"]
     return rows
