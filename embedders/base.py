@@ -16,8 +16,8 @@ from embedders.specs import resolve_spec
 from feature_repo.catalog_rows import CatalogItem
 from feature_repo.contracts import EmbeddingSpec, Modality
 from feature_repo.errors import ConfigurationError, MediaError, WeightsError
-from feature_repo.files import digest_file
-from feature_repo.settings import Settings
+from feature_repo.files import digest_file, open_plain
+from feature_repo.settings import Precision, Settings
 
 Decoded = npt.NDArray[Any]
 Vector = npt.NDArray[np.float32]
@@ -28,11 +28,12 @@ Tokens = npt.NDArray[np.float32]
 class Embedder(ABC):
     """Turns contents into vectors. `decode` is for worker threads, `encode` for the thread that owns the device.
 
-    `window` is how many decoded contents `encode` is best handed at once.
+    `window` is how many decoded contents `encode` is best handed at once, `precisions` what it can compute in.
     """
 
     spec: EmbeddingSpec
     window: int
+    precisions: tuple[Precision, ...] = ("float32",)
 
     @abstractmethod
     def decode(self, item: CatalogItem) -> Decoded:
@@ -48,6 +49,10 @@ class Embedder(ABC):
         Called only where the spec has tokens. Deterministic, and a batch equals its items one by one.
         """
         raise NotImplementedError(f"{self.spec.name} says that it has tokens and gives none")
+
+    def at(self, precision: Precision) -> Embedder:
+        """One like this that computes in another of `precisions`; only `encode` and `encode_tokens` differ."""
+        raise NotImplementedError(f"{self.spec.name} says that it has a {precision} form and gives none")
 
     def embed_text(self, text: str) -> Vector:
         """Vector of a text query, (dim,) float32. Raises ConfigurationError where text is no query, MediaError."""
@@ -86,8 +91,8 @@ def read_text(item: CatalogItem) -> str:
 def read_file(item: CatalogItem, modality: Modality) -> bytes:
     """The bytes of a medium. Raises MediaError where the content has none or its file cannot be read."""
     path = media_path(item, modality)
-    with file_errors(path):
-        return path.read_bytes()
+    with file_errors(path), open_plain(path) as file:
+        return file.read()
 
 
 def media_path(item: CatalogItem, modality: Modality) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 
 import numpy as np
 import torch
@@ -14,21 +15,46 @@ from feature_repo.settings import Settings
 
 def pick_device(settings: Settings) -> torch.device:
     """The device that `settings.device` means. Raises ConfigurationError for a GPU that is not there."""
-    if settings.device == "cuda" and not torch.cuda.is_available():
+    if settings.device.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigurationError("setting device (LARDER_DEVICE): torch sees no GPU; use auto or cpu")
     auto = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(auto if settings.device == "auto" else settings.device)
 
 
+def devices(settings: Settings) -> list[str]:
+    """Every device that a run may use at once: all GPUs where it may use them and there are any."""
+    device = str(pick_device(settings))
+    return [f"cuda:{index}" for index in range(torch.cuda.device_count())] if device == "cuda" else [device]
+
+
 class PixelNorm:
-    """Pixels -> (pixels - mean) / std as a (n, 3, h, w) float32 tensor on the device. Units: 0 to 255."""
+    """Pixels -> (pixels - mean) / std as a (n, 3, h, w) tensor on the device, float32 or as `at` says.
+
+    Units: 0 to 255.
+    """
 
     def __init__(self, mean: Sequence[float], std: Sequence[float], device: torch.device) -> None:
         self._device = device
+        self._dtype = torch.float32
         self._mean = torch.tensor(mean, device=device).view(-1, 1, 1)
         self._scale = 1 / torch.tensor(std, device=device).view(-1, 1, 1)
 
     def __call__(self, pictures: Sequence[Pixels]) -> torch.Tensor:
         """Stack (h, w, 3) uint8 pictures; they travel as bytes and become floats, channels last, on the device."""
-        batch = torch.from_numpy(np.stack(pictures)).to(self._device)
-        return (batch.permute(0, 3, 1, 2).float() - self._mean) * self._scale
+        batch = self._stack(pictures).to(self._device, non_blocking=True)
+        pixels = batch.permute(0, 3, 1, 2).float().sub_(self._mean).mul_(self._scale)
+        return pixels.to(self._dtype)
+
+    def at(self, dtype: torch.dtype) -> PixelNorm:
+        """One like this that gives numbers of another type."""
+        other = copy(self)
+        other._dtype = dtype
+        return other
+
+    def _stack(self, pictures: Sequence[Pixels]) -> torch.Tensor:
+        """(n, h, w, 3) uint8; for a GPU in memory that it reads by itself, while the thread goes on."""
+        if self._device.type != "cuda":
+            return torch.from_numpy(np.stack(pictures))
+        pinned = torch.empty((len(pictures), *pictures[0].shape), dtype=torch.uint8, pin_memory=True)
+        np.stack(pictures, out=pinned.numpy())
+        return pinned

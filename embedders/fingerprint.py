@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Protocol
 
 from feature_repo.catalog_rows import CatalogItem
-from feature_repo.contracts import EmbeddingSpec, Modality, digest
+from feature_repo.contracts import Modality, digest
 
 
-def fingerprint(item: CatalogItem, spec: EmbeddingSpec) -> str:
+class Source(Protocol):
+    """What of a spec decides whether a vector is stale: a spec, or what is left of one that is no longer made."""
+
+    @property
+    def digest(self) -> str:
+        """Fingerprint of the spec."""
+        ...
+
+    @property
+    def modality(self) -> Modality:
+        """What the vectors are made from."""
+        ...
+
+
+def fingerprint(item: CatalogItem, spec: Source) -> str:
     """Fingerprint of one vector row, 32 hex digits.
 
     Publication counts too: it is the time from which the row is known. A medium without a readable

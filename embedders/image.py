@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +15,20 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from embedders.base import Decoded, Embedder, Matrix, Tokens, Vector, read_file, require_weights
+from embedders.batching import batch_of, widest_layer
 from embedders.device import PixelNorm, pick_device
+from embedders.lower import dtype_of, lower
 from embedders.media.image import Fit, Pixels, decode_image
 from embedders.tokens import pool_grid
 from feature_repo.catalog_rows import CatalogItem
 from feature_repo.contracts import EmbeddingSpec, Modality
-from feature_repo.settings import Settings
-
-# A bigger batch leaves the processor's cache and is slower.
-CPU_BATCH = 8
+from feature_repo.settings import Precision, Settings
 
 
 class ImageEmbedder(Embedder):
     """Globally pooled features before the classifier, (1280,), normalised."""
+
+    precisions = ("float32", "bfloat16", "compile")
 
     def __init__(self, spec: EmbeddingSpec, settings: Settings) -> None:
         self.spec = spec
@@ -34,9 +36,17 @@ class ImageEmbedder(Embedder):
         size = int(spec.options["size"])
         self.fit = Fit(size, size, crop=float(spec.options["crop"]))
         device = pick_device(settings)
-        self.window = settings.batch_size if device.type == "cuda" else min(CPU_BATCH, settings.batch_size)
         self._norm = PixelNorm([float(spec.options["mean"])], [float(spec.options["std"])], device)
         self._model: Any = load_efficientnet(spec).to(device)
+        black = np.zeros((size, size, 3), np.uint8)
+        self.window = batch_of(widest_layer(self._model, lambda: self.encode([black])), settings, device)
+
+    def at(self, precision: Precision) -> ImageEmbedder:
+        """One like this that computes in another precision."""
+        other = copy(self)
+        other._model = lower(self._model, precision, "extract_features")
+        other._norm = self._norm.at(dtype_of(precision))
+        return other
 
     def decode(self, item: CatalogItem) -> Pixels:
         """(224, 224, 3) uint8."""
@@ -51,7 +61,7 @@ class ImageEmbedder(Embedder):
     def encode_tokens(self, decoded: Sequence[Decoded]) -> tuple[Matrix, Tokens]:
         """(n, 1280) and (n, tokens, 1280) float32: the 7 x 7 places of the last feature map, pooled."""
         features = self._model.extract_features(self._norm(decoded))
-        return _pooled(features), pool_grid(features, self.spec.tokens).cpu().numpy()
+        return _pooled(features), pool_grid(features.float(), self.spec.tokens).cpu().numpy()
 
     def embed_image(self, data: bytes) -> Vector:
         """(1280,) float32."""
@@ -60,7 +70,7 @@ class ImageEmbedder(Embedder):
 
 
 def _pooled(features: torch.Tensor) -> Matrix:
-    return np.asarray(nn.functional.normalize(features.mean((2, 3)), dim=-1).cpu(), np.float32)
+    return np.asarray(nn.functional.normalize(features.float().mean((2, 3)), dim=-1).cpu(), np.float32)
 
 
 def load_efficientnet(spec: EmbeddingSpec) -> nn.Module:

@@ -6,6 +6,7 @@ SigLIP (https://arxiv.org/abs/2303.15343) and SigLIP 2 (https://arxiv.org/abs/25
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from threading import Lock
 from typing import Any
 
@@ -17,14 +18,16 @@ from PIL import Image
 from torch import nn
 
 from embedders.base import Decoded, Embedder, Matrix, Tokens, Vector, read_file, read_text
+from embedders.batching import batch_of, widest_layer
 from embedders.device import PixelNorm, pick_device
 from embedders.hub import model_source, open_clip_parts, weights_error
+from embedders.lower import dtype_of, lower
 from embedders.media.image import Fit, Pixels, decode_image
 from embedders.tokens import pool_grid, pool_tokens
 from feature_repo.catalog_rows import CatalogItem
 from feature_repo.contracts import EmbeddingSpec, Modality
 from feature_repo.errors import MediaError
-from feature_repo.settings import Settings
+from feature_repo.settings import Precision, Settings
 
 _RESAMPLE = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
@@ -32,9 +35,10 @@ _RESAMPLE = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.B
 class JointEmbedder(Embedder):
     """Both towers of one model: the spec's modality says which encodes contents; queries may use either."""
 
+    precisions = ("float32", "bfloat16", "compile")
+
     def __init__(self, spec: EmbeddingSpec, settings: Settings) -> None:
         self.spec = spec
-        self.window = settings.batch_size
         self._max_pixels = settings.max_pixels
         self._device = pick_device(settings)
         self._model, self._tokeniser = _load(spec, settings)
@@ -45,6 +49,16 @@ class JointEmbedder(Embedder):
         self._norm = PixelNorm(
             [255 * m for m in preprocess["mean"]], [255 * s for s in preprocess["std"]], self._device
         )
+        black = np.zeros((self.fit.height, self.fit.width, 3), np.uint8)
+        sample = black if spec.modality is Modality.IMAGE else self._tokens("a")
+        self.window = batch_of(widest_layer(self._model, lambda: self.encode([sample])), settings, self._device)
+
+    def at(self, precision: Precision) -> JointEmbedder:
+        """One like this that computes in another precision."""
+        other = copy(self)
+        other._model = lower(self._model, precision, "encode_image", "encode_text")
+        other._norm = self._norm.at(dtype_of(precision))
+        return other
 
     def decode(self, item: CatalogItem) -> Decoded:
         """(height, width, 3) uint8 pixels or (context length,) int64 token ids."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from embedders.aligned_specs import ALIGNED_SPECS, resolve_aligned, resolve_clip_tuned
 from embedders.audio_specs import AUDIO_SPECS
 from embedders.hub import check_families, model_source, resolve_hub
 from embedders.video_specs import VIDEO_SPECS, resolve_conv3d, resolve_frames
@@ -95,7 +96,11 @@ SPECS: Mapping[str, EmbeddingSpec] = {
     "siglip_text": replace(_SIGLIP, name="siglip_text", modality=Modality.TEXT),
     **VIDEO_SPECS,
     **AUDIO_SPECS,
+    **ALIGNED_SPECS,
 }
+
+# Their 8-bit vectors are others than those in float32, so they have a fingerprint of their own; see precision.py.
+_HAVE_INT8 = {"embedders.text:load_minilm", "embedders.text:load_hub", "embedders.vit:VitEmbedder"}
 
 
 def resolve_spec(name: str, settings: Settings) -> EmbeddingSpec:
@@ -112,10 +117,16 @@ def resolve_spec(name: str, settings: Settings) -> EmbeddingSpec:
     tokens = settings.tokens.get(name, spec.tokens)
     if tokens and not spec.token_dim:
         raise ConfigurationError(f"setting tokens (LARDER_TOKENS): {name} has none to give; leave it out")
+    if settings.precision == "int8" and spec.loader in _HAVE_INT8:
+        spec = replace(spec, options={**spec.options, "precision": "int8"})
     return spec if tokens == spec.tokens else replace(spec, tokens=tokens)
 
 
 def _resolve_model(spec: EmbeddingSpec, settings: Settings) -> EmbeddingSpec:
     if spec.name == "frames":
         return resolve_frames(spec, resolve_spec(model_source(spec, settings), settings))
+    if spec.name in ("aligned_image", "aligned_text"):
+        return resolve_aligned(spec, settings, lambda name: resolve_spec(name, settings))
+    if spec.name in ("clip_tuned_image", "clip_tuned_text"):
+        return resolve_clip_tuned(spec, settings)
     return resolve_conv3d(spec, settings) if spec.name == "conv3d" else resolve_hub(spec, settings)

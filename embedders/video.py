@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from embedders.media.video import ClipLimits, Frames, Sampling, sample_frames
 from feature_repo.catalog_rows import CatalogItem
 from feature_repo.contracts import EmbeddingSpec, Modality
 from feature_repo.errors import ConfigurationError
-from feature_repo.settings import Settings
+from feature_repo.settings import Precision, Settings
 
 
 class ClipReader:
@@ -46,9 +47,16 @@ class FramesEmbedder(Embedder):
         fit = getattr(self._image, "fit", None)
         if not isinstance(fit, Fit):
             raise ConfigurationError(f"{spec.name}: {self._image.spec.name} does not read bare pixels; choose another")
+        self.precisions = self._image.precisions
         self._count = int(spec.options["frames"])
         self.window = max(1, settings.batch_size // self._count)
         self._read = ClipReader(Sampling(self._count), fit, settings)
+
+    def at(self, precision: Precision) -> FramesEmbedder:
+        """One like this whose image encoder computes in another precision."""
+        other = copy(self)
+        other._image = self._image.at(precision)
+        return other
 
     def decode(self, item: CatalogItem) -> Frames:
         """(frames, height, width, 3) uint8."""

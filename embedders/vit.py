@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,15 @@ from torch import nn
 from transformers import AutoModel, BaseImageProcessor
 
 from embedders.base import Decoded, Embedder, Matrix, Tokens, Vector, read_file
+from embedders.batching import batch_of, widest_layer
 from embedders.device import PixelNorm, pick_device
 from embedders.hub import TIMM, load_model, load_pretrained, model_source, weights_error
+from embedders.lower import dtype_of, lower
 from embedders.media.image import Fit, Pixels, decode_image
 from embedders.tokens import pool_grid
 from feature_repo.catalog_rows import CatalogItem
 from feature_repo.contracts import EmbeddingSpec, Modality
-from feature_repo.settings import Settings
+from feature_repo.settings import Precision, Settings
 
 _RESAMPLE = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
@@ -31,13 +34,13 @@ _RESAMPLE = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.B
 class Backbone:
     """A model with what its pictures have to be like.
 
-    `vectors` gives (n, dim) for a batch of pixels, `states` that and the states of the places, (n, dim, height, width).
-    `mean` and `std` are in units of 0 to 1.
+    `vectors` gives (n, dim) of the module and a batch of pixels, `states` that and the states of the places,
+    (n, dim, height, width). `mean` and `std` are in units of 0 to 1.
     """
 
     module: nn.Module
-    vectors: Callable[[torch.Tensor], torch.Tensor]
-    states: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+    vectors: Callable[[Any, torch.Tensor], torch.Tensor]
+    states: Callable[[Any, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
     fit: Fit
     mean: Sequence[float]
     std: Sequence[float]
@@ -46,9 +49,10 @@ class Backbone:
 class VitEmbedder(Embedder):
     """The class token of a transformer, or the pooled map of a convolutional net; (dim,), normalised."""
 
+    precisions = ("float32", "bfloat16", "int8", "compile")
+
     def __init__(self, spec: EmbeddingSpec, settings: Settings) -> None:
         self.spec = spec
-        self.window = settings.batch_size
         self._max_pixels = settings.max_pixels
         source = model_source(spec, settings)
         self._model = _timm(spec, source) if source.startswith(TIMM) else _transformers(spec, source)
@@ -57,6 +61,15 @@ class VitEmbedder(Embedder):
         self._model.module.to(device)
         mean, std = ([255 * value for value in values] for values in (self._model.mean, self._model.std))
         self._norm = PixelNorm(mean, std, device)
+        black = np.zeros((self.fit.height, self.fit.width, 3), np.uint8)
+        self.window = batch_of(widest_layer(self._model.module, lambda: self.encode([black])), settings, device)
+
+    def at(self, precision: Precision) -> VitEmbedder:
+        """One like this that computes in another precision."""
+        other = copy(self)
+        other._model = replace(self._model, module=lower(self._model.module, precision))
+        other._norm = self._norm.at(dtype_of(precision))
+        return other
 
     def decode(self, item: CatalogItem) -> Pixels:
         """(height, width, 3) uint8."""
@@ -65,13 +78,13 @@ class VitEmbedder(Embedder):
     @torch.inference_mode()
     def encode(self, decoded: Sequence[Decoded]) -> Matrix:
         """(n, dim) float32."""
-        return _unit(self._model.vectors(self._norm(decoded)))
+        return _unit(self._model.vectors(self._model.module, self._norm(decoded)))
 
     @torch.inference_mode()
     def encode_tokens(self, decoded: Sequence[Decoded]) -> tuple[Matrix, Tokens]:
         """(n, dim) and (n, tokens, dim) float32: the patches after the last layer, pooled."""
-        vectors, places = self._model.states(self._norm(decoded))
-        return _unit(vectors), pool_grid(places, self.spec.tokens).cpu().numpy()
+        vectors, places = self._model.states(self._model.module, self._norm(decoded))
+        return _unit(vectors), pool_grid(places.float(), self.spec.tokens).cpu().numpy()
 
     def embed_image(self, data: bytes) -> Vector:
         """(dim,) float32."""
@@ -91,14 +104,16 @@ def _transformers(spec: EmbeddingSpec, source: str) -> Backbone:
     model = load_model(AutoModel.from_pretrained, source, spec, dtype=torch.float32)
     config, _ = load_pretrained(BaseImageProcessor.get_image_processor_dict, source, spec)
 
-    def states(pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def states(model: Any, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         found = model(pixel_values=pixels).last_hidden_state  # (n, class token, perhaps registers, then patches; dim)
         height, width = (side // model.config.patch_size for side in pixels.shape[2:])
         places = found[:, -height * width :].transpose(1, 2).unflatten(2, (height, width))
         return found[:, 0], places
 
     fit = processor_fit(config)
-    return Backbone(model, lambda pixels: states(pixels)[0], states, fit, config["image_mean"], config["image_std"])
+    return Backbone(
+        model, lambda model, pixels: states(model, pixels)[0], states, fit, config["image_mean"], config["image_std"]
+    )
 
 
 def processor_fit(config: Mapping[str, Any]) -> Fit:
@@ -124,7 +139,7 @@ def _timm(spec: EmbeddingSpec, source: str) -> Backbone:
     except Exception as error:  # hub, network, file and shape errors have no common class
         raise weights_error(spec, source, error) from error
 
-    def states(pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def states(model: Any, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         last, (places,) = model.forward_intermediates(pixels, indices=1, norm=True, output_fmt="NCHW")
         return model.forward_head(last), places
 
@@ -134,7 +149,7 @@ def _timm(spec: EmbeddingSpec, source: str) -> Backbone:
     fit = Fit(height, width, crop=data["crop_pct"], resample=resample)
     if data["crop_mode"] == "squash":
         fit = Fit(height, width, mode="squash", resample=resample)
-    return Backbone(model, model, states, fit, data["mean"], data["std"])
+    return Backbone(model, lambda model, pixels: model(pixels), states, fit, data["mean"], data["std"])
 
 
 def _load_checkpoint(model: nn.Module, path: Path) -> None:

@@ -24,6 +24,7 @@ from feature_repo.catalog_rows import (
     content_row,
     look_at,
 )
+from feature_repo.catalog_users import UserLedger
 from feature_repo.contracts import Content, EmbeddingSpec, Modality, User
 from feature_repo.errors import NotFoundError
 
@@ -36,6 +37,7 @@ class Catalog:
 
     def __init__(self, url: str) -> None:
         self._engine = schema.open_engine(url)
+        self.user_ledger = UserLedger(self._engine)
 
     def close(self) -> None:
         """Release the connections."""
@@ -122,12 +124,14 @@ class Catalog:
         with self._engine.connect() as connection:
             return dict(self._by_key(connection, schema.contents.c.title, content_ids))
 
-    def refresh_media(self, content_ids: Sequence[str] | None = None) -> int:
+    def refresh_media(self, content_ids: Sequence[str] | None = None, modality: Modality | None = None) -> int:
         """Look at the media files again (size and time first, bytes where those changed); how many differ now."""
         changed: list[dict[str, Any]] = []
         now = datetime.now(UTC)
         with self._engine.begin() as connection:
             query = sa.select(schema.media)
+            if modality is not None:
+                query = query.where(schema.media.c.modality == modality.value)
             chunks: Iterable[Any] = [query]
             if content_ids is not None:
                 chunks = [query.where(schema.media.c.content_id.in_(c)) for c in _chunks(content_ids)]
@@ -155,6 +159,11 @@ class Catalog:
             self._upsert(connection, schema.embeddings, [row])
             self._upsert(connection, schema.embedding_tokens, [tokens])
 
+    def introduce_embedding(self, spec: EmbeddingSpec) -> None:
+        """Put `spec` in use where its name has none yet; else it is filled beside the one that is."""
+        if spec.name not in self.embeddings():
+            self.register_embedding(spec)
+
     def embeddings(self) -> dict[str, sa.Row[Any]]:
         """Registered embeddings by name; rows have `name`, `spec_digest`, `modality`, `dim`, `tokens` and `token_dim`.
 
@@ -166,13 +175,51 @@ class Catalog:
         with self._engine.connect() as connection:
             return {row.name: row for row in connection.execute(query)}
 
-    def ledger(self, embedding: str, spec_digest: str) -> dict[str, LedgerRow]:
-        """Every content that was tried under this spec, by id."""
+    def ledger(
+        self, embedding: str, spec_digest: str, content_ids: Sequence[str] | None = None
+    ) -> dict[str, LedgerRow]:
+        """Every content, or which of the named ones, that was tried under this spec, by id."""
         table = schema.ledger
         query = sa.select(table.c.content_id, table.c.fingerprint, table.c.partition, table.c.reason)
-        where = query.where(table.c.embedding == embedding, table.c.spec_digest == spec_digest)
+        queries = [query.where(table.c.embedding == embedding, table.c.spec_digest == spec_digest)]
+        if content_ids is not None:
+            queries = [queries[0].where(table.c.content_id.in_(chunk)) for chunk in _chunks(content_ids)]
         with self._engine.connect() as connection:
-            return {row.content_id: LedgerRow(*row) for row in connection.execute(where)}
+            return {row.content_id: LedgerRow(*row) for query in queries for row in connection.execute(query)}
+
+    def ledger_partitions(self, embedding: str, spec_digest: str) -> set[str]:
+        """Names of the partitions that hold a vector under this spec."""
+        table = schema.ledger
+        where = sa.and_(table.c.embedding == embedding, table.c.spec_digest == spec_digest)
+        with self._engine.connect() as connection:
+            return {name for name in connection.scalars(sa.select(table.c.partition).where(where).distinct()) if name}
+
+    def spec_digests(self) -> dict[str, list[str]]:
+        """The specs, by embedding, that any content was tried under."""
+        table = schema.ledger
+        query = sa.select(table.c.embedding, table.c.spec_digest).distinct().order_by(table.c.embedding, table.c.spec_digest)
+        found: dict[str, list[str]] = {}
+        with self._engine.connect() as connection:
+            for embedding, spec_digest in connection.execute(query):
+                found.setdefault(embedding, []).append(spec_digest)
+        return found
+
+    def forget_spec(self, embedding: str, spec_digest: str) -> None:
+        """Remove what the ledger knows of a spec."""
+        table = schema.ledger
+        where = sa.and_(table.c.embedding == embedding, table.c.spec_digest == spec_digest)
+        with self._engine.begin() as connection:
+            connection.execute(sa.delete(table).where(where))
+
+    def ledger_page(self, embedding: str, spec_digest: str, first: str, size: int) -> list[LedgerRow]:
+        """The rows of `size` contents that were tried under this spec, by id, from the id `first` on."""
+        table = schema.ledger
+        query = sa.select(table.c.content_id, table.c.fingerprint, table.c.partition, table.c.reason)
+        where = query.where(
+            table.c.embedding == embedding, table.c.spec_digest == spec_digest, table.c.content_id >= first
+        )
+        with self._engine.connect() as connection:
+            return [LedgerRow(*row) for row in connection.execute(where.order_by(table.c.content_id).limit(size))]
 
     def record(self, embedding: str, spec_digest: str, rows: Sequence[LedgerRow]) -> None:
         """Write the outcome of one partition."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 import sqlalchemy as sa
@@ -66,9 +67,14 @@ class UpsertCounts:
 def look_at(
     path: Path, size: int | None, mtime_ns: int | None, known: str | None
 ) -> tuple[int | None, int | None, str | None]:
-    """Size, time and digest of a file; the known digest where size and time are as before, None where unreadable."""
+    """Size, time and digest of a file; the known digest where size and time are as before, None where unreadable.
+
+    A pipe or a device counts as unreadable: reading it might never end.
+    """
     try:
         stat = path.stat()
+        if not S_ISREG(stat.st_mode):
+            return None, None, None
         if (stat.st_size, stat.st_mtime_ns) == (size, mtime_ns) and known is not None:
             return size, mtime_ns, known
         return stat.st_size, stat.st_mtime_ns, digest_file(path)

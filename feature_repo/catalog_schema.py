@@ -93,6 +93,28 @@ ledger = sa.Table(
     sa.Column("reason", sa.String),
 )
 
+user_embeddings = sa.Table(
+    "user_embeddings",
+    metadata,
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("spec_digest", sa.String, nullable=False),
+    sa.Column("dim", sa.Integer, nullable=False),
+    sa.Column("rows", sa.String, nullable=False),
+)
+
+user_ledger = sa.Table(
+    "user_ledger",
+    metadata,
+    sa.Column("embedding", sa.String, primary_key=True),
+    sa.Column("spec_digest", sa.String, primary_key=True),
+    sa.Column("user_id", sa.String, primary_key=True),
+    sa.Column("first", sa.Integer, primary_key=True),
+    sa.Column("events", sa.Integer, nullable=False),
+    sa.Column("fingerprint", sa.String, nullable=False),
+    sa.Column("partition", sa.String, nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False),
+)
+
 index_versions = sa.Table(
     "index_versions",
     metadata,

@@ -9,9 +9,10 @@ from pathlib import Path
 import polars as pl
 
 from feature_repo.contracts import Interaction, digest
-from feature_repo.files import replacing, sweep
+from feature_repo.files import replacing, scratch, sweep
 
 SEGMENT_ROWS = 500_000
+BY_USER_ROWS = 200_000  # events that `by_user` aims to hold at once
 
 SCHEMA: dict[str, pl.DataType] = {
     "event_id": pl.String(),
@@ -45,10 +46,39 @@ class EventLog:
 
     def scan(self) -> pl.LazyFrame:
         """Every event once; columns as in `SCHEMA`, unordered."""
-        segments = sorted(self._folder.glob("*.parquet")) if self._folder.is_dir() else []
+        segments = self._segments()
         if not segments:
             return pl.LazyFrame(schema=SCHEMA)
         return pl.scan_parquet(segments).unique("event_id", keep="any")
+
+    def count(self) -> int:
+        """How many events there are, twice those that lie in two segments."""
+        segments = self._segments()
+        return int(pl.scan_parquet(segments).select(pl.len()).collect().item()) if segments else 0
+
+    def by_user(self, rows: int = BY_USER_ROWS) -> Iterator[pl.DataFrame]:
+        """Every event once, in frames of whole users, by user, time and event id; about `rows` are held at once.
+
+        A larger log is first dealt out to files by a hash of the user, so that no frame needs more than one of them.
+        """
+        order = ["user_id", "timestamp", "event_id"]
+        segments = self._segments()
+        parts = -(-self.count() // rows)
+        if parts <= 1:
+            yield self.scan().sort(order).collect()
+            return
+        sweep(self._folder)
+        with scratch(self._folder, "by-user") as folder:
+            for number, segment in enumerate(segments):
+                dealt = pl.read_parquet(segment).group_by(pl.col("user_id").hash() % parts)
+                for (part,), frame in dealt:
+                    frame.write_parquet(folder / f"{part}-{number}.parquet")
+            for part in range(parts):
+                if files := sorted(folder.glob(f"{part}-*.parquet")):
+                    yield pl.read_parquet(files).unique("event_id", keep="any").sort(order)
+
+    def _segments(self) -> list[Path]:
+        return sorted(self._folder.glob("*.parquet")) if self._folder.is_dir() else []
 
 
 def _frame(segment: list[Interaction]) -> pl.DataFrame:

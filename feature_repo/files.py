@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -9,7 +11,10 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from stat import S_ISREG
+from typing import Any, BinaryIO
+
+from feature_repo.errors import UnavailableError
 
 BESIDE = ".writing-"
 _OPEN: set[Path] = set()  # folders that this process writes in at the moment
@@ -38,6 +43,31 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
         _OPEN.discard(holder)
 
 
+@contextmanager
+def scratch(parent: Path, name: str) -> Iterator[Path]:
+    """Yield an empty folder in `parent` for the block's own use; `sweep` removes what a killed process left of one."""
+    folder = parent / f"{BESIDE}{os.getpid()}-{name}.d"
+    folder.mkdir(parents=True)
+    _OPEN.add(folder)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        _OPEN.discard(folder)
+
+
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Keep every other process from writing in `folder`. Raises UnavailableError where one does."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with (folder.parent / f".{folder.name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UnavailableError(f"another run is writing {folder}; wait for it to end") from error
+        yield
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON with sorted keys, whole or not at all."""
     with replacing(path) as beside:
@@ -50,6 +80,13 @@ def sweep(folder: Path) -> None:
         writer = int(left.name.removeprefix(BESIDE).partition("-")[0])
         if left not in _OPEN if writer == os.getpid() else not _runs(writer):
             shutil.rmtree(left, ignore_errors=True)
+
+
+def open_plain(path: Path) -> BinaryIO:
+    """A file to read bytes from. Raises OSError, also for a pipe or a device: opening those might never end."""
+    if not S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "it is a directory, a pipe or a device", str(path))
+    return path.open("rb")
 
 
 def digest_file(path: Path) -> str:

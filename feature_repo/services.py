@@ -11,16 +11,19 @@ INTEREST_VIEWS = (*POPULARITY_VIEWS, "content_stats", "user_stats", "user_recent
 
 
 def feature_services(
-    scalar: Mapping[str, FeatureView], embeddings: Mapping[str, FeatureView], tokens: Mapping[str, FeatureView]
+    scalar: Mapping[str, FeatureView],
+    embeddings: Mapping[str, FeatureView],
+    tokens: Mapping[str, FeatureView],
+    users: Mapping[str, FeatureView],
 ) -> dict[str, FeatureService]:
     """`popularity`: what is known of a content at publication. `fusion`: that and the tokens. `interest`: what
-    `popularity` has, the content's counters and the user.
+    `popularity` has, the content's counters and the user, with the user's vectors where there are any.
     """
     vectors = tuple(embeddings.values())
     described = {
         "popularity": (POPULARITY_VIEWS, vectors, "How popular a content will be: facts, vectors, creator's history"),
         "fusion": (POPULARITY_VIEWS, (*vectors, *tokens.values()), "The same with tokens, for heads that attend"),
-        "interest": (INTEREST_VIEWS, vectors, "Whether this user engages with this content"),
+        "interest": (INTEREST_VIEWS, (*vectors, *users.values()), "Whether this user engages with this content"),
     }
     return {
         name: FeatureService(name=name, features=[*(scalar[v] for v in views), *lists], description=description)

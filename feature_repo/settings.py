@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from feature_repo.errors import ConfigurationError
 
 Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["auto", "float32", "bfloat16", "int8", "compile"]
 
 
 class Settings(BaseSettings):
@@ -32,9 +33,11 @@ class Settings(BaseSettings):
     tokens: Annotated[Mapping[str, NonNegativeInt], NoDecode] = Field(
         default_factory=dict, description="tokens kept beside the vectors, by embedding: minilm=16"
     )
-    device: Device = Field("auto", description="where encoders run")
+    device: Device = Field("auto", description="where encoders run; cuda: on all GPUs")
+    precision: Precision = Field("auto", description="what encoders compute in; checked against float32 before use")
     workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, description="decoding threads")
-    batch_size: int = Field(32, ge=1, le=4096, description="contents per forward pass")
+    batch_size: int = Field(32, ge=1, le=4096, description="contents per forward pass, at most")
+    batch_mb: int = Field(0, ge=0, description="MiB of a batch's widest layer; 0: what the device does best with")
     partition_size: int = Field(512, ge=1, le=1_000_000, description="contents per Parquet partition")
     max_pixels: int = Field(50_000_000, ge=1, description="pictures above this many pixels are refused")
     media_seconds: float = Field(30.0, gt=0, description="seconds that decoding one sound or clip may take")

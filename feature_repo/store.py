@@ -6,9 +6,10 @@ Nothing else opens a `FeatureStore`, so what stands behind it can change without
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -23,13 +24,14 @@ from feast.errors import FeatureServiceNotFoundException
 
 from feature_repo import entities
 from feature_repo.columnar.online import ColumnarOnlineStore
+from feature_repo.columnar.request import TABLE_VERSION
 from feature_repo.columns import Columns
 from feature_repo.errors import InputError, StateError, UnavailableError
 from feature_repo.freshness import Marks, source_digest
 from feature_repo.online import decode, holds_any, read_views
 from feature_repo.services import feature_services
 from feature_repo.settings import Settings
-from feature_repo.views import embedding_views, scalar_views, token_views
+from feature_repo.views import embedding_views, scalar_views, token_views, user_views
 
 REPOSITORY = Path(__file__).parent
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
@@ -71,19 +73,33 @@ class Store:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._reads: dict[str, dict[str, _Read]] = {}
+        self._pins: dict[str, tuple[str, int]] = {}
 
     @cached_property
     def _feast(self) -> FeatureStore:
         self._settings.home.mkdir(parents=True, exist_ok=True)
         return FeatureStore(config=repo_config(self._settings))
 
+    def pinned(self, specs: Mapping[str, tuple[str, int]]) -> Store:
+        """The same store, which reads each of these embeddings online in the version of that spec digest and length.
+
+        Versions lie online beside each other, so what `apply` has put in use since does not matter. Raises StateError
+        where one of them is not online.
+        """
+        made = Store(self._settings)
+        made._pins = dict(specs)
+        for view in made._feast.list_feature_views():
+            made._pin(view)
+        return made
+
     # -- the registry
 
     def apply(self) -> Applied:
         """Bring the registry in line with the definitions and with the embeddings that have been run."""
-        scalar, embeddings, tokens = (make(self._settings) for make in (scalar_views, embedding_views, token_views))
-        services = feature_services(scalar, embeddings, tokens)
-        views = {**scalar, **embeddings, **tokens}
+        kinds = (scalar_views, embedding_views, token_views, user_views)
+        scalar, embeddings, tokens, users = (make(self._settings) for make in kinds)
+        services = feature_services(scalar, embeddings, tokens, users)
+        views = {**scalar, **embeddings, **tokens, **users}
         for view in views.values():
             _require_rows(view)
         gone: list[Any] = [v for v in self._feast.list_feature_views() if v.name not in views]
@@ -128,6 +144,14 @@ class Store:
                 if _last_time(view) <= until:  # else rows are still to come online, without a change of the files
                     marks.put(name, mark)
             yield Materialized(name, fresh)
+
+    def prune(self, keep: Mapping[str, Collection[str]]) -> None:
+        """Take embeddings' versions offline that are not the applied ones, but for those that `keep` names."""
+        online = self._feast._get_provider().online_store
+        if isinstance(online, ColumnarOnlineStore):
+            for view in self._feast.list_feature_views():
+                if TABLE_VERSION in view.tags:
+                    online.drop_versions(self._feast.config, view, keep.get(view.tags["embedding"], ()))
 
     # -- online
 
@@ -202,11 +226,26 @@ class Store:
         if name not in self._reads:
             reads: dict[str, _Read] = {}
             for projection in self._feature_service(name).feature_view_projections:
-                view = self._feast.get_feature_view(projection.name)
+                view = self._pin(self._feast.get_feature_view(projection.name))
                 names = [feature.name for feature in projection.features]
                 reads.setdefault(view.entities[0], _Read([])).views.append((view, names))
             self._reads[name] = reads
         return self._reads[name]
+
+    def _pin(self, view: FeatureView) -> FeatureView:
+        """The view over the rows of the pinned version, where its embedding has a pin."""
+        spec_digest, dim = self._pins.get(view.tags.get("embedding", ""), ("", 0))
+        if not spec_digest or view.tags["spec_digest"] == spec_digest:
+            return view
+        pinned = copy.copy(view)
+        size = str(dim) if view.name == view.tags["embedding"] else view.tags["dim"]
+        pinned.tags = {**view.tags, "spec_digest": spec_digest, TABLE_VERSION: spec_digest, "dim": size}
+        online = self._feast._get_provider().online_store
+        if not isinstance(online, ColumnarOnlineStore) or not online.has_table(self._feast.config, pinned):
+            raise StateError(
+                f"{view.name} of spec {spec_digest} is not online, {view.tags['spec_digest']} is: run `larder release`"
+            )
+        return pinned
 
     def _is_online(self, view: FeatureView) -> bool:
         """Whether the view's first key is there: the online store may have been emptied since the mark was made."""

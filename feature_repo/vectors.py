@@ -43,10 +43,10 @@ def tokens_column(embedding: str) -> str:
     return f"{embedding}_tokens"
 
 
-def vector_schema(embedding: str, dim: int, token_numbers: int = 0) -> pa.Schema:
+def vector_schema(embedding: str, dim: int, token_numbers: int = 0, key: str = "content_id") -> pa.Schema:
     """Columns of a partition; `token_numbers` is how many a content's tokens have together, 0: there are none."""
     time = pa.timestamp("us", tz="UTC")
-    fields = [("content_id", pa.string()), ("event_timestamp", time), ("created", time)]
+    fields = [(key, pa.string()), ("event_timestamp", time), ("created", time)]
     lists = {embedding: dim} | ({tokens_column(embedding): token_numbers} if token_numbers else {})
     return pa.schema([*fields, *((name, pa.list_(pa.float32(), size)) for name, size in lists.items())])
 
@@ -59,10 +59,14 @@ def write_partition(
     created: Sequence[datetime],
     matrix: Matrix,
     tokens: Tokens | None = None,
+    key: str = "content_id",
 ) -> None:
-    """Write one partition, whole or not at all. `matrix` is (n, dim), `tokens` (n, K, D) float32, rows as the ids."""
+    """Write one partition, whole or not at all. `matrix` is (n, dim), `tokens` (n, K, D) float32, rows as the ids.
+
+    With `key` "user_id" the ids are users'.
+    """
     lists = [matrix] if tokens is None else [matrix, _rounded(tokens).reshape(len(tokens), -1)]
-    schema = vector_schema(embedding, *(rows.shape[1] for rows in lists))
+    schema = vector_schema(embedding, matrix.shape[1], lists[1].shape[1] if tokens is not None else 0, key)
     arrays = [pa.array(content_ids, pa.string()), published, created, *map(_fixed_lists, lists)]
     table = pa.table(dict(zip(schema.names, arrays, strict=True)), schema=schema)
     apart = f"{tokens_column(embedding)}.list.element"
@@ -146,8 +150,14 @@ def _places(rows: Sequence[LedgerRow]) -> pl.DataFrame:
 def _blocks(folder: Path, wanted: pl.DataFrame, column: str) -> Iterator[tuple[npt.NDArray[np.uint32], Matrix]]:
     """A partition at a time: the `position` of its wanted rows and their lists, (rows, size)."""
     for (partition,), group in wanted.group_by("partition", maintain_order=True):
-        table = pq.read_table(folder / f"{partition}.parquet", columns=["content_id", column])
-        lying = dict(zip(table["content_id"].to_pylist(), range(len(table)), strict=True))
-        lists = table[column].combine_chunks()
-        values = lists.flatten().to_numpy(zero_copy_only=False).reshape(-1, lists.type.list_size)
+        content_ids, values = read_partition(folder / f"{partition}.parquet", column)
+        lying = dict(zip(content_ids, range(len(content_ids)), strict=True))
         yield group["position"].to_numpy(), values[[lying[c] for c in group["content_id"]]]
+
+
+def read_partition(path: Path, column: str) -> tuple[list[str], Matrix]:
+    """Content ids of a file and the lists of one of its columns, (rows, size). Raises FileNotFoundError."""
+    table = pq.read_table(path, columns=["content_id", column])
+    lists = table[column].combine_chunks()
+    values = lists.flatten().to_numpy(zero_copy_only=False).reshape(-1, lists.type.list_size)
+    return table["content_id"].to_pylist(), values

@@ -13,6 +13,7 @@ from feast.types import Array, FeastType, Float32, Int64, String
 
 from feature_repo import entities
 from feature_repo.catalog import Catalog
+from feature_repo.columnar.request import TABLE_VERSION
 from feature_repo.schema import VIEWS
 from feature_repo.settings import Settings
 from feature_repo.sources import embedding_source, scalar_source
@@ -58,6 +59,13 @@ def embedding_views(settings: Settings) -> dict[str, FeatureView]:
     return {name: _list_view(settings, row, name, row.dim) for name, row in registered.items()}
 
 
+def user_views(settings: Settings) -> dict[str, FeatureView]:
+    """One view an embedding of users in the catalog, by name: their states, dated."""
+    with Catalog(settings.catalog) as catalog:
+        registered = catalog.user_ledger.embeddings()
+    return {name: _list_view(settings, row, name, row.dim, entity="user") for name, row in registered.items()}
+
+
 def token_views(settings: Settings) -> dict[str, FeatureView]:
     """One view an embedding that keeps tokens, by name (`<embedding>_tokens`), over the files of its vectors.
 
@@ -73,15 +81,26 @@ def token_views(settings: Settings) -> dict[str, FeatureView]:
 
 
 def _list_view(
-    settings: Settings, row: Any, name: str, size: int, tags: Mapping[str, str] = MappingProxyType({})
+    settings: Settings,
+    row: Any,
+    name: str,
+    size: int,
+    tags: Mapping[str, str] = MappingProxyType({}),
+    entity: str = "content",
 ) -> FeatureView:
-    """A view of one column of `size` numbers a content. Apart from all else, because stores read whole views."""
+    """A view of one column of `size` numbers a key. Apart from all else, because stores read whole views."""
     return FeatureView(
         name=name,
-        entities=[entities.content],
+        entities=[_ENTITIES[entity]],
         ttl=FOREVER,
-        schema=[_key("content"), Field(name=name, dtype=Array(Float32))],
+        schema=[_key(entity), Field(name=name, dtype=Array(Float32))],
         source=embedding_source(settings, row.name, row.spec_digest),
         online=True,
-        tags={"embedding": row.name, "dim": str(size), "spec_digest": row.spec_digest, **tags},
+        tags={
+            "embedding": row.name,
+            "dim": str(size),
+            "spec_digest": row.spec_digest,
+            TABLE_VERSION: row.spec_digest,
+            **tags,
+        },
     )

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from feature_repo.errors import StateError
+from larder.engines import Engine
 from larder.session import Json, utc, workspace
 
 
@@ -69,25 +70,46 @@ def ingest(
 def embed(
     names: Annotated[list[str] | None, typer.Argument(help="Embedders; default: LARDER_EMBEDDINGS.")] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try broken media once more.")] = False,
+    engine: Annotated[Engine, typer.Option(help="Where: in this process, or on a Ray cluster.")] = Engine.LOCAL,
+    ray_address: Annotated[str, typer.Option(help="The cluster, HOST:PORT; default: RAY_ADDRESS, else this one.")] = "",
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Encode nothing: remove old versions that no one needs.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Turn contents into vectors; only what is new or changed is encoded.
 
-    Broken media is skipped and listed with its reason. A run that was killed goes on where it was.
+    Broken media is skipped and listed with its reason. A run that was killed goes on where it was. With another model
+    or setting an embedding becomes a new version: it is filled beside the old one, which stays in use until
+    `larder apply`, and is served until `larder release`. `--prune` removes versions that are neither in use, nor
+    chosen by the settings, nor pinned by a release.
+
+    `user_sequence` makes vectors of users, in this process, and comes last: it reads those of contents.
+
+    On Ray every node needs Larder and sees the workspace and the media under the same paths; this process plans
+    and records, nodes may come and go.
 
     Example: `larder embed efficientnet_lite0 minilm`
     """
     with workspace() as space:
+        from embedders.user_specs import USER_SPECS
         from larder import show, steps
 
-        reports = [steps.embed(space, name, retry_failed) for name in names or space.settings.embeddings]
-        show.embed(space.display, reports, as_json)
+        if prune:
+            show.pruned(space.display, steps.prune(space), as_json)
+            return
+        chosen = engine.open(ray_address)
+        wanted = names or space.settings.embeddings
+        reports = [steps.embed(space, name, retry_failed, chosen) for name in wanted if name not in USER_SPECS]
+        users = [steps.embed_users(space, name) for name in wanted if name in USER_SPECS]
+        show.embed(space.display, reports, users, as_json)
 
 
 def apply(as_json: Json = False) -> None:
     """Bring Feast's registry in line with the definitions and the embeddings that have been run.
 
-    The same as `feast -c feature_repo apply`.
+    A new version of an embedding takes the old one's place here, once it is complete; `feast -c feature_repo apply`
+    does the rest as well.
 
     Example: `larder apply`
     """

@@ -7,31 +7,54 @@ from typing import Annotated
 
 import typer
 
+from feature_repo.errors import ConfigurationError, unknown_name
 from larder.session import Json, read_file, workspace
 
 Address = Annotated[str, typer.Option(help="Server to ask, HOST:PORT; default: where `larder serve` binds.")]
 
 
 def train(
-    predictor: Annotated[str, typer.Argument(help="popularity")] = "popularity",
+    name: Annotated[str, typer.Argument(help="A predictor or an encoder, see above.")] = "popularity",
     split: Annotated[str, typer.Option(help="How contents are held out: random or time.")] = "random",
     seed: Annotated[int | None, typer.Option(help="Seed of split and model; default: LARDER_SEED.")] = None,
-    iterations: Annotated[int | None, typer.Option(help="Trees at most.")] = None,
+    iterations: Annotated[int | None, typer.Option(help="Predictors: trees at most.", min=1)] = None,
+    epochs: Annotated[int | None, typer.Option(help="Encoders: passes over the data at most.", min=1)] = None,
     as_json: Json = False,
 ) -> None:
-    """Train a predictor from the store's point-in-time frame and measure it on held-out contents.
+    """Train a predictor on the store's features, or fit an encoder on the catalog itself.
 
-    Baselines stand beside the metrics. The same data and options are not trained on twice.
+    Predictors: **popularity**, from the point-in-time frame, measured on held-out contents with baselines beside it;
+    the same data and options are not trained on twice.
+
+    Encoders: **conv3d**, a small 3D CNN, on clips and how engaging they were; **aligned**, heads over picture and text
+    vectors, on which belong together; **clip_tuned**, CLIP's projections, on the same; **user_sequence**, a Transformer
+    over users' events, on what they did next. A fit is a new version of its embedding: `larder embed` fills it beside
+    the old one, `larder apply` puts it in use.
 
     Example: `larder train popularity --split time`
     """
     with workspace() as space:
         from larder import show, steps
+        from larder.encoders import ENCODERS, FitOptions
+        from predictors.base import PREDICTORS
         from predictors.config import TrainConfig
 
-        given = {"split": split, "seed": space.settings.seed if seed is None else seed, "iterations": iterations}
+        chosen = space.settings.seed if seed is None else seed
+        if name in ENCODERS:
+            _refuse("--iterations", iterations, "predictors", name)
+            show.fitted(space.display, steps.fit(space, name, FitOptions(split, chosen, epochs)), as_json)
+            return
+        if name not in PREDICTORS:
+            raise unknown_name("predictor or encoder", name, [*PREDICTORS, *ENCODERS])
+        _refuse("--epochs", epochs, "encoders", name)
+        given = {"split": split, "seed": chosen, "iterations": iterations}
         config = TrainConfig(**{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
-        show.train(space.display, steps.train(space, predictor, config), as_json)
+        show.train(space.display, steps.train(space, name, config), as_json)
+
+
+def _refuse(option: str, value: object, kind: str, name: str) -> None:
+    if value is not None:
+        raise ConfigurationError(f"{option} is for {kind}, and {name} is none: leave it out")
 
 
 def release(

@@ -92,7 +92,7 @@ def _prepare(space: steps.Workspace, options: DemoOptions, clock: _Clock) -> Rep
     ingested = clock.time("ingest", lambda: steps.ingest(space, options.dataset, options.path, **size))
     show.ingest(space.display, ingested, as_json=False)
     embedded = [clock.time(f"embed {n}", lambda n=n: steps.embed(space, n)) for n in space.settings.embeddings]  # type: ignore[misc]
-    show.embed(space.display, embedded, as_json=False)
+    show.embed(space.display, embedded, (), as_json=False)
     clock.time("apply", lambda: steps.apply(space))
     clock.time("materialize", lambda: steps.materialize(space))
     indexed = [clock.time(f"index {n}", lambda n=n: steps.index(space, n)) for n in space.settings.embeddings]  # type: ignore[misc]

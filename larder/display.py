@@ -58,11 +58,19 @@ class Display:
     @contextmanager
     def bar(self, label: str) -> Iterator[Advance]:
         """A progress bar; yields what to call with the number done so far and the number in all."""
+        with self.phases(label) as advance:
+            yield lambda done, total: advance("", done, total)
+
+    @contextmanager
+    def phases(self, label: str) -> Iterator[Callable[[str, int, int], None]]:
+        """A progress bar for one stage after the other; yields what to call with a stage's name, done and in all."""
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         times = (RateColumn(), TimeElapsedColumn(), TimeRemainingColumn())
         with Progress(*columns, *times, console=self.err, transient=True, disable=not self.err.is_terminal) as progress:
             task = progress.add_task(label, total=None)
-            yield lambda done, total: progress.update(task, completed=done, total=total)
+            yield lambda stage, done, total: progress.update(
+                task, description=f"{label}: {stage}" if stage else label, completed=done, total=total
+            )
 
     @contextmanager
     def transfer(self, label: str) -> Iterator[Transfer]:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from larder.display import Display, print_json
+from larder.encoders import ENCODERS
 
 if TYPE_CHECKING:
+    from embedders.fitted import FittedVersion
     from embedders.runner import RunReport
+    from embedders.stock import Version
+    from embedders.user_runner import UserRunReport
     from feature_repo.ingest import IngestReport
     from feature_repo.store import Applied, Materialized
     from grpc_api.messages import Prediction, Similarities
     from indexers.versions import IndexManifest
     from larder.fetch import FetchReport
-    from larder.status import Status
+    from larder.status import EmbeddingStatus, Status
     from predictors.pins import ReleaseManifest
     from predictors.train import TrainReport
 
@@ -58,20 +62,36 @@ def ingest(display: Display, report: IngestReport, as_json: bool) -> None:
         display.note(f"each with its line: {report.rejects_file}")
 
 
-def embed(display: Display, reports: Sequence[RunReport], as_json: bool) -> None:
-    """What was encoded, what was broken, and where the time went."""
+def embed(display: Display, reports: Sequence[RunReport], users: Sequence[UserRunReport], as_json: bool) -> None:
+    """What was encoded, what was broken, and where the time went; of contents, then of users."""
     if as_json:
-        print_json(list(reports))
+        print_json([*reports, *users])
         return
-    columns = ("embedding", "encoded", "fresh", "failed", "per second")
-    rows = [(r.embedding, r.encoded, r.fresh, sum(r.failed.values()), r.rate) for r in reports]
-    display.table("embedded", columns, rows)
+    if reports:
+        columns = ("embedding", "encoded", "fresh", "failed", "per second")
+        rows = [(r.embedding, r.encoded, r.fresh, sum(r.failed.values()), r.rate) for r in reports]
+        display.table("embedded", columns, rows)
+    if users:
+        columns = ("embedding", "users encoded", "rows", "fresh", "per second")
+        display.table("embedded", columns, [(r.embedding, r.encoded, r.rows, r.fresh, r.rate) for r in users])
     for report in reports:
         for reason, count in report.failed.items():
             display.note(f"  {report.embedding}: {count:,} x {reason}")
         spent = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in report.seconds.items() if seconds >= 0.05)
         if spent:
             display.note(f"  {report.embedding}: {spent}")
+        if report.bottleneck:
+            display.note(f"  {report.embedding}: in {report.precision}; held back by {report.bottleneck}")
+        if report.note:
+            display.note(f"  {report.embedding}: {report.note}")
+
+
+def pruned(display: Display, gone: Sequence[Version], as_json: bool) -> None:
+    """Which old versions were removed."""
+    if as_json:
+        print_json(list(gone))
+        return
+    display.table("removed", ("embedding", "version"), [(version.name, version.digest) for version in gone])
 
 
 def apply(display: Display, applied: Applied, as_json: bool) -> None:
@@ -113,6 +133,15 @@ def train(display: Display, report: TrainReport, as_json: bool) -> None:
     display.table(f"{manifest['name']} {report.version} ({state}), held-out contents", ("model", *METRICS), table)
 
 
+def fitted(display: Display, version: FittedVersion, as_json: bool) -> None:
+    """Which fit of an encoder is in use now, and what it was fitted on."""
+    if as_json:
+        print_json(version)
+        return
+    display.facts(f"{version.encoder} {version.version}", _plain_facts(version.facts))
+    display.note(f"go on: larder embed {' '.join(ENCODERS[version.encoder].embeddings)} && larder apply")
+
+
 def release(display: Display, manifest: ReleaseManifest, as_json: bool) -> None:
     """What is in use now."""
     if as_json:
@@ -151,11 +180,26 @@ def status(display: Display, said: Status, as_json: bool) -> None:
         return
     facts = {"contents": said.contents, "users": said.users, "release": said.current_release or "none yet"}
     display.facts(said.home, facts)
+    columns = ("name", "version", "", "fresh", "stale", "failed", "missing", "index")
     rows = [
-        (e.name, e.dim, e.done, e.failed, e.missing, said.indexes.get(e.name) or "none yet") for e in said.embeddings
+        (e.name, e.spec_digest, e.state, e.fresh, e.stale, e.failed, e.missing, _index_of(e, said))
+        for e in said.embeddings
     ]
-    display.table("embeddings", ("name", "dim", "done", "failed", "missing", "index"), rows)
+    display.table("embeddings", columns, rows)
     for embedding in said.embeddings:
         for reason, count in embedding.reasons.items():
             display.note(f"  {embedding.name}: {count:,} x {reason}")
-    display.table("models", ("predictor", "version"), [(k, v or "none yet") for k, v in said.models.items()])
+    models = list(said.models.items()) + [(name, encoder.version) for name, encoder in said.encoders.items()]
+    display.table("models", ("model", "version"), [(k, v or "none yet") for k, v in models])
+    for name, encoder in said.encoders.items():
+        display.facts(name, _plain_facts(encoder.facts))
+
+
+def _plain_facts(facts: Mapping[str, object]) -> dict[str, object]:
+    """Those that fit on a line."""
+    return {name.replace("_", " "): value for name, value in facts.items() if isinstance(value, int | float | str)}
+
+
+def _index_of(embedding: EmbeddingStatus, said: Status) -> str | None:
+    """The index of the version in use."""
+    return (said.indexes.get(embedding.name) or "none yet") if embedding.in_use else None

@@ -13,10 +13,14 @@ from feature_repo.settings import Settings
 from larder.display import Display
 
 if TYPE_CHECKING:
-    from embedders.runner import RunReport
+    from embedders.fitted import FittedVersion
+    from embedders.runner import Engine, RunReport
+    from embedders.stock import Version
+    from embedders.user_runner import UserRunReport
     from feature_repo.ingest import IngestReport
     from feature_repo.store import Applied, Materialized, Store
     from indexers.versions import IndexManifest
+    from larder.encoders import FitOptions
     from predictors.config import TrainConfig
     from predictors.loaded import LoadedRelease
     from predictors.pins import ReleaseManifest
@@ -51,18 +55,48 @@ def ingest(space: Workspace, name: str, path: Path | None, **options: object) ->
         return run(space.settings, space.catalog, dataset, lambda step, count: stage(f"{count:,} {step}"))
 
 
-def embed(space: Workspace, name: str, retry_failed: bool = False) -> RunReport:
-    """Bring one embedding up to date."""
+def embed_users(space: Workspace, name: str) -> UserRunReport:
+    """Bring one embedding of users up to date."""
+    from embedders.user_runner import run_users
+
+    with space.display.bar(f"embed {name}") as advance:
+        return run_users(name, space.settings, space.catalog, advance)
+
+
+def embed(space: Workspace, name: str, retry_failed: bool = False, engine: Engine | None = None) -> RunReport:
+    """Bring one embedding up to date, here or by an engine."""
     from embedders.runner import run
 
     with space.display.bar(f"embed {name}") as advance:
-        return run(name, space.settings, space.catalog, advance, retry_failed=retry_failed)
+        return run(name, space.settings, space.catalog, advance, retry_failed=retry_failed, engine=engine)
+
+
+def prune(space: Workspace) -> list[Version]:
+    """Remove the versions of embeddings that are neither in use nor chosen nor named by a release."""
+    from embedders import stock
+    from predictors.release import pinned_specs
+
+    pinned = pinned_specs(space.settings)
+    with space.display.stages("prune"):
+        gone = stock.prune(space.settings, space.catalog, pinned)
+        space.store.prune(pinned)
+    return gone
 
 
 def apply(space: Workspace) -> Applied:
-    """Bring the feature registry up to date."""
+    """Put complete new versions of embeddings in use, and bring the feature registry up to date."""
+    from embedders.stock import switch
+
     with space.display.stages("apply"):
-        return space.store.apply()
+        switches = switch(space.settings, space.catalog)
+        applied = space.store.apply()
+    for made in switches:
+        if made.waiting:
+            lacking = f"lacks {made.waiting:,} contents, so {made.before} stays in use: run `larder embed {made.name}`"
+            space.display.note(f"  {made.name}: version {made.after} {lacking}")
+        else:
+            space.display.note(f"  {made.name}: version {made.after} takes the place of {made.before}")
+    return applied
 
 
 def materialize(
@@ -103,6 +137,14 @@ def train(space: Workspace, predictor: str, config: TrainConfig) -> TrainReport:
         raise unknown_name("predictor", predictor, PREDICTORS)
     with space.display.stages(f"train {predictor}") as stage:
         return run(space.settings, space.catalog, space.store, config, stage)
+
+
+def fit(space: Workspace, encoder: str, options: FitOptions) -> FittedVersion:
+    """Fit and publish one encoder."""
+    from larder.encoders import ENCODERS
+
+    with space.display.phases(f"train {encoder}") as stage:
+        return ENCODERS[encoder].fit(space, options, stage)
 
 
 def release(space: Workspace, predictors: Sequence[str]) -> ReleaseManifest:

@@ -26,6 +26,14 @@ class FeatureReader(Protocol):
         ...
 
 
+class VersionedReader(FeatureReader, Protocol):
+    """The online store, as a release sees it."""
+
+    def pinned(self, specs: Mapping[str, tuple[str, int]], /) -> FeatureReader:
+        """It, reading each of these embeddings in the version of that spec digest and length. Raises StateError."""
+        ...
+
+
 class Encoder(Protocol):
     """An embedder, as the service sees it."""
 

@@ -21,7 +21,7 @@ from indexers.search import VectorIndex
 from indexers.versions import IndexManifest, resolve
 from predictors import versions
 from predictors.base import load_predictor
-from predictors.loaded import Encoders, FeatureReader, LoadedRelease, Model
+from predictors.loaded import Encoders, LoadedRelease, Model, VersionedReader
 from predictors.pins import EmbeddingPin, PredictorPin, ReleaseManifest
 
 T = TypeVar("T")
@@ -48,7 +48,7 @@ def create(settings: Settings, catalog: Catalog, predictors: Sequence[str]) -> R
         },
         defaults=_defaults(settings, embeddings),
     )
-    _agree("cannot release", problems + disagreements(manifest, catalog, models, indexes))
+    _agree("cannot release", problems + disagreements(manifest, models, indexes))
     if not _in_use(settings, manifest):
         sweep(settings.releases_dir)
         write_json(_manifest_path(settings, manifest.version), manifest.to_json())
@@ -57,8 +57,8 @@ def create(settings: Settings, catalog: Catalog, predictors: Sequence[str]) -> R
     return manifest
 
 
-def load(settings: Settings, catalog: Catalog, store: FeatureReader, version: str = CURRENT) -> LoadedRelease:
-    """Load what a release pins; embedders wait until they are asked for.
+def load(settings: Settings, catalog: Catalog, store: VersionedReader, version: str = CURRENT) -> LoadedRelease:
+    """Load what a release pins, whatever newer versions are in use since; embedders wait until they are asked for.
 
     Raises NotFoundError for an unknown version, StateError that names every part that no longer matches.
     """
@@ -66,27 +66,22 @@ def load(settings: Settings, catalog: Catalog, store: FeatureReader, version: st
     problems: list[str] = []
     models = _each(manifest.predictors, lambda n: _load_model(settings, n, manifest.predictors[n].version), problems)
     indexes = _each(manifest.indexes, lambda n: VectorIndex.load(settings, n, manifest.indexes[n]), problems)
-    problems += disagreements(manifest, catalog, models, {n: index.manifest for n, index in indexes.items()})
+    problems += disagreements(manifest, models, {n: index.manifest for n, index in indexes.items()})
+    pins = {name: (pin.spec_digest, pin.dim) for name, pin in manifest.embeddings.items()}
+    readers = _each(["store"], lambda _: store.pinned(pins), problems)
     _agree(f"release {manifest.version} cannot be served", problems)
     encoders = Encoders(manifest.embeddings, lambda name: load_embedder(name, settings))
-    return LoadedRelease(manifest, store, models, indexes, encoders, catalog.titles)
+    return LoadedRelease(manifest, readers["store"], models, indexes, encoders, catalog.titles)
 
 
 def disagreements(
     manifest: ReleaseManifest,
-    catalog: Catalog,
     models: Mapping[str, Model],
     indexes: Mapping[str, IndexManifest],
 ) -> list[str]:
-    """What of the catalog's embeddings, the models and the indexes is not as pinned, each with its mend."""
+    """What of the models and the indexes is not as pinned, each with its mend."""
     pins = {name: pin.spec_digest for name, pin in manifest.embeddings.items()}
-    registered = {name: row.spec_digest for name, row in catalog.embeddings().items()}
     found = [
-        f"embedding {name} is now of spec {registered.get(name, 'none')}, not {pin}: run `larder release` again"
-        for name, pin in pins.items()
-        if registered.get(name) != pin
-    ]
-    found += [
         f"index {name} holds vectors of spec {index.spec_digest}, not {pins[name]}: run `larder index {name}`"
         for name, index in indexes.items()
         if index.spec_digest != pins[name]
@@ -141,6 +136,15 @@ def pinned_indexes(settings: Settings, embedding: str) -> set[str]:
     return {manifest.indexes[embedding] for manifest in manifests if embedding in manifest.indexes}
 
 
+def pinned_specs(settings: Settings) -> dict[str, set[str]]:
+    """Digests, by embedding, of the specs that a release in use, or one to go back to, needs: not to be pruned."""
+    pinned: dict[str, set[str]] = {}
+    for version in history(settings):
+        for name, pin in read_manifest(settings, version).embeddings.items():
+            pinned.setdefault(name, set()).add(pin.spec_digest)
+    return pinned
+
+
 def rollback(settings: Settings) -> str:
     """Put the release before the current one in use again; its version. Raises StateError where there is none."""
     used = history(settings)
@@ -163,7 +167,7 @@ def _embedding_pins(settings: Settings, catalog: Catalog, problems: list[str]) -
         if spec.digest != row.spec_digest:
             problems.append(
                 f"embedding {name} is of spec {row.spec_digest}, its embedder makes {spec.digest}: "
-                f"run `larder embed {name}`"
+                f"run `larder embed {name}`, then `larder apply`"
             )
         pins[name] = EmbeddingPin(row.spec_digest, row.dim, tuple(m.value for m in spec.query_modalities))
     return pins

@@ -21,6 +21,10 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 # Pillow's own limit is one warning for the whole process; ours is an argument, checked on the header.
 Image.MAX_IMAGE_PIXELS = None
 
+# How much larger than needed a picture must be after a JPEG was decoded at a smaller scale. At 1.7 the vectors of
+# photos keep a cosine of 0.9995 to those of a full decode, of pictures full of edges 0.998; at 1.0 it is 0.97 to 0.99.
+_SPARE = 1.5
+
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -70,8 +74,8 @@ def decode_image(data: bytes, fit: Fit, max_pixels: int) -> Pixels:
 
 
 def _shrink_on_load(image: Image.Image, fit: Fit) -> None:
-    """Let a JPEG decode at 1/2, 1/4 or 1/8 while that leaves twice the pixels needed; other formats do nothing."""
-    needed = 2 * max(fit.height, fit.width) / fit.crop
+    """Let a JPEG decode at 1/2, 1/4 or 1/8 while that leaves 1.5 times the side needed; other formats do nothing."""
+    needed = _SPARE * max(fit.height, fit.width) / fit.crop
     scale = needed / min(image.size)
     if scale < 1:
         image.draft(None, (ceil(image.width * scale), ceil(image.height * scale)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
@@ -227,6 +227,7 @@ class ColumnarOnlineStore(OnlineStore):
         for view in tables_to_delete:
             if (name := table_name(config, view)) in environment.tables():
                 environment.drop(name)
+            self.drop_versions(config, view)
         for view in tables_to_keep:
             name = table_name(config, view)
             if name not in environment.tables():
@@ -236,6 +237,19 @@ class ColumnarOnlineStore(OnlineStore):
             desired = ViewLayout(view, stored).desired()
             if set(desired) != set(stored):
                 environment.evolve(name, desired)
+
+    def has_table(self, config: RepoConfig, view: View) -> bool:
+        """Whether the view, in the version that its tag tells, has a table."""
+        return self._places.table(config, table_name(config, view)) is not None
+
+    def drop_versions(self, config: RepoConfig, view: View, keep: Collection[str] = ()) -> None:
+        """Drop the tables of the view's other versions, but for those in `keep`."""
+        environment = self._places.writable(config)
+        own = table_name(config, view)
+        for name in environment.tables():
+            before, at, version = name.rpartition("@")
+            if at and before == own.rpartition("@")[0] and name != own and version not in keep:
+                environment.drop(name)
 
     def teardown(self, config: RepoConfig, tables: Sequence[View], entities: Sequence[Entity]) -> None:
         """Drop every table of the project; other projects in the same place stay."""

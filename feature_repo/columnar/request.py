@@ -24,6 +24,10 @@ from feature_repo.columnar.scalars import Opaque
 from feature_repo.columnar.storage import Column
 from feature_repo.columnar.values import Cells
 
+# A view with this tag has a table for each value that it ever had: rows of one are never seen under another, and a
+# process that holds an older view goes on reading what belongs to it.
+TABLE_VERSION = "table_version"
+
 EntityRows = Sequence[Mapping[str, Any]] | Mapping[str, Any]
 
 
@@ -206,8 +210,10 @@ def request_context(
 
 
 def table_name(config: RepoConfig, view: View) -> str:
-    """The table of a view; projects that share a path keep apart."""
-    return f"{config.project}/{compute_versioned_name(view, config.registry.enable_online_feature_view_versioning)}"
+    """The table of a view; projects that share a path keep apart, and so do versions that the view's tag tells."""
+    name = compute_versioned_name(view, config.registry.enable_online_feature_view_versioning)
+    version = view.tags.get(TABLE_VERSION)
+    return f"{config.project}/{name}@{version}" if version else f"{config.project}/{name}"
 
 
 def versions_of(views: Iterable[View]) -> dict[str, int]:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from feature_repo.errors import MediaError
+from feature_repo.files import open_plain
 
 MAX_BYTES = 2**23
 """More than a day of speech; what is larger is something else."""
@@ -43,7 +44,7 @@ def read_subtitles(path: Path) -> str:
 def _text(path: Path) -> str:
     """The characters: UTF-8, or UTF-16 behind its mark; what is neither is taken for Latin-1, as old tools write it."""
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
         raise MediaError(f"file missing: {path}") from error

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
+from stat import S_ISREG
 from typing import NamedTuple
 
 import av
@@ -101,13 +102,17 @@ class VideoFolder:
         """A clip with what lies beside it; None, and reported, where its name or its file is of no use."""
         try:
             str(clip).encode()
-            changed = EPOCH + timedelta(microseconds=clip.stat().st_mtime_ns // 1000)
+            stat = clip.stat()
         except UnicodeEncodeError:
             report(1, "file name is not UTF-8")
             return None
         except OSError as error:
             report(1, f"file unreadable: {error.strerror}")
             return None
+        if not S_ISREG(stat.st_mode):  # opening it might never end
+            report(1, "not a file: a pipe or a device")
+            return None
+        changed = EPOCH + timedelta(microseconds=stat.st_mtime_ns // 1000)
         streams = self._streams(clip, report)
         beside = folder.info(clip.stem)
         info = Info.read(beside, self.rejects.reading(self._name(beside))) if beside else Info({}, report)
@@ -151,7 +156,7 @@ class _Folder:
     def clips(self) -> Iterator[Path]:
         """The finished clips by name."""
         for (stem, suffix), path in self._files.items():
-            if suffix in CLIPS and path.is_file() and not self._under_way(stem):
+            if suffix in CLIPS and not self._under_way(stem):
                 yield path
 
     def info(self, stem: str) -> Path | None:

@@ -55,6 +55,15 @@ def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def small_bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What `LARDER_MODELS` says for tiny encoders of pictures and texts, 32 wide, and heads over them."""
+    folder = tmp_path_factory.mktemp("bases")
+    for name in ("vit", "bert"):
+        (folder / name).mkdir()
+    return {"aligned": "vit+bert", **tiny.vit(folder / "vit"), **tiny.bert(folder / "bert")}
+
+
+@pytest.fixture(scope="session")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Embedder]:
     """Bundled embedders by name, each loaded once."""
     made: dict[str, Embedder] = {}

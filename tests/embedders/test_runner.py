@@ -15,6 +15,7 @@ from PIL import Image
 from embedders.base import load_embedder
 from embedders.runner import RunReport, run
 from embedders.specs import SPECS, resolve_spec
+from embedders.stock import switch
 from feature_repo.catalog import Catalog
 from feature_repo.contracts import Content, Modality
 from feature_repo.errors import StateError, UnavailableError
@@ -31,7 +32,7 @@ every = pytest.mark.parametrize("name", BUNDLED)
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """Three partitions for ten contents, and batches that do not divide them."""
-    return load_settings(home=tmp_path / "home", partition_size=4, batch_size=3, workers=2)
+    return load_settings(home=tmp_path / "home", partition_size=4, batch_size=3, workers=2, precision="float32")
 
 
 def files(settings: Settings, name: str) -> dict[str, bytes]:
@@ -105,6 +106,8 @@ def test_tokens_lie_beside_the_vectors_they_were_made_with(
     asked = settings.model_copy(update={"tokens": {name: 4}})
     assert counts(run(name, asked, catalog)) == (10, 0, 0, {})
     assert counts(run(name, asked, catalog)) == (0, 10, 0, {})
+    assert read_vectors(asked, catalog, name).spec_digest == plain.spec_digest
+    switch(asked, catalog)
     kept = read_vectors(asked, catalog, name)
     assert kept.spec_digest != plain.spec_digest
     assert np.allclose(kept.matrix, plain.matrix, atol=1e-5)

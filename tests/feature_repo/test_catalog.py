@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -71,6 +72,31 @@ def test_ledger_keeps_the_last_outcome_of_each_spec(any_catalog: Catalog, spec: 
     any_catalog.register_embedding(spec)
     any_catalog.register_embedding(replace(spec, dim=9))
     assert [(row.name, row.dim) for row in any_catalog.embeddings().values()] == [("toy", 9)]
+
+
+def test_a_newer_spec_waits_beside_the_one_in_use(any_catalog: Catalog, spec: EmbeddingSpec) -> None:
+    newer = replace(spec, version=2)
+    for introduced in (spec, newer):
+        any_catalog.introduce_embedding(introduced)
+        assert any_catalog.embeddings()["toy"].spec_digest == spec.digest
+    any_catalog.register_embedding(newer)
+    assert any_catalog.embeddings()["toy"].spec_digest == newer.digest
+
+
+def test_a_spec_is_forgotten_without_the_others(any_catalog: Catalog) -> None:
+    for embedding, spec_digest in (("a", "1"), ("a", "2"), ("b", "1")):
+        any_catalog.record(embedding, spec_digest, [LedgerRow("x", "f", "p"), LedgerRow("y", "f", "p")])
+    assert any_catalog.spec_digests() == {"a": ["1", "2"], "b": ["1"]}
+    any_catalog.forget_spec("a", "1")
+    assert any_catalog.spec_digests() == {"a": ["2"], "b": ["1"]}
+    assert len(any_catalog.ledger("a", "2")) == 2
+
+
+def test_a_pipe_is_looked_at_and_not_opened(any_catalog: Catalog, make_contents: Make, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")  # nobody writes to it: whoever opens it waits for ever
+    content = replace(make_contents(1)[0], media={Modality.IMAGE: tmp_path / "pipe.jpg"})
+    any_catalog.upsert_contents([content], "toy")
+    assert any_catalog.get([content.content_id])[content.content_id].media[Modality.IMAGE].digest is None
 
 
 def test_the_shape_of_tokens_goes_with_the_spec(any_catalog: Catalog, spec: EmbeddingSpec) -> None:

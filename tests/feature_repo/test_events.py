@@ -27,10 +27,35 @@ def test_events_come_back_once(settings: Settings, make_interactions: Make, monk
     assert found.height == len(set(found["event_id"]))
 
 
+@pytest.mark.parametrize("rows", [1000, 40, 7])
+def test_users_come_whole_and_in_order(
+    settings: Settings, make_interactions: Make, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    monkeypatch.setattr(events, "SEGMENT_ROWS", 40)
+    log = EventLog(settings.interactions_dir)
+    given = make_interactions(100, 10)
+    list(log.append(given))
+    list(log.append(given[:70]))  # the first 40 are a segment that is there already
+    assert log.count() == 130
+    frames = list(log.by_user(rows))
+    assert len(frames) == 1 if rows == 1000 else len(frames) > 1
+    users = [user for frame in frames for user in frame["user_id"].unique()]
+    assert len(users) == len(set(users))
+    for frame in frames:
+        assert frame.schema == pl.Schema(SCHEMA)
+        assert frame.equals(frame.sort("user_id", "timestamp", "event_id"))
+    assert sorted(pl.concat(frames)["event_id"]) == sorted({event.event_id for event in given})
+    again = list(log.by_user(rows))
+    assert all(one.equals(other) for one, other in zip(frames, again, strict=True))
+    assert all(path.suffix == ".parquet" for path in settings.interactions_dir.iterdir())
+
+
 def test_an_empty_log_has_the_columns(settings: Settings) -> None:
     frame = EventLog(settings.interactions_dir).scan().collect()
     assert frame.is_empty()
     assert frame.schema == pl.Schema(SCHEMA)
+    assert [one.is_empty() for one in EventLog(settings.interactions_dir).by_user()] == [True]
+    assert EventLog(settings.interactions_dir).count() == 0
 
 
 def test_times_and_values_survive(settings: Settings, make_interactions: Make) -> None:

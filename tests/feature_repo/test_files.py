@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from feature_repo.files import BESIDE, digest_file, replacing, sweep, write_json
+from feature_repo.errors import UnavailableError
+from feature_repo.files import BESIDE, digest_file, only_writer, open_plain, replacing, scratch, sweep, write_json
 
 
 def test_success_replaces_and_leaves_nothing_beside(tmp_path: Path) -> None:
@@ -76,3 +77,42 @@ def test_json_and_digest(tmp_path: Path) -> None:
     assert digest_file(tmp_path / "a.json") == digest_file(tmp_path / "b.json")
     with pytest.raises(OSError, match="none"):
         digest_file(tmp_path / "none")
+
+
+def test_a_scratch_folder_is_gone_afterwards_and_not_swept_before(tmp_path: Path) -> None:
+    with scratch(tmp_path, "work") as folder:
+        (folder / "x").write_text("kept")
+        sweep(tmp_path)
+        assert (folder / "x").read_text() == "kept"
+    assert not list(tmp_path.iterdir())
+    killed = tmp_path / f"{BESIDE}{dead_process()}-work.d"
+    killed.mkdir()
+    sweep(tmp_path)
+    assert not killed.exists()
+
+
+def test_one_writer_at_a_time(tmp_path: Path) -> None:
+    refused = pytest.raises(UnavailableError, match="another run is writing")
+    with only_writer(tmp_path / "a"), only_writer(tmp_path / "b"), refused, only_writer(tmp_path / "a"):
+        pass
+    with only_writer(tmp_path / "a"):
+        pass
+
+
+def dead_process() -> int:
+    """The number of a process that has ended."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as child:
+        child.wait()
+    return child.pid
+
+
+def test_only_a_plain_file_is_opened(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"bytes")
+    with open_plain(tmp_path / "file") as file:
+        assert file.read() == b"bytes"
+    os.mkfifo(tmp_path / "pipe")  # nobody writes to it: whoever opens it waits for ever
+    for path in (tmp_path, tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(OSError, match="a directory, a pipe or a device"):
+            open_plain(path)
+    with pytest.raises(FileNotFoundError):
+        open_plain(tmp_path / "gone")

@@ -80,6 +80,56 @@ def test_tokens_have_a_view_of_their_own_that_only_fusion_reads(
     assert store.apply().removed == ["toy_tokens"]
 
 
+def _newer_version(settings: Settings, filled: Catalog, spec: EmbeddingSpec) -> None:
+    """Another version of the embedding, of other vectors and another length, in use."""
+    newer, ids = replace(spec, version=2, dim=5), ["c001", "c002"]
+    items = [filled.get(ids)[i] for i in ids]
+    times = [it.content.published_at for it in items], [it.updated_at for it in items]
+    path = vectors_dir(settings, newer.name, newer.digest) / "p0.parquet"
+    write_partition(path, newer.name, ids, *times, np.ones((2, 5), np.float32))
+    filled.record(newer.name, newer.digest, [LedgerRow(i, "f", "p0") for i in ids])
+    filled.register_embedding(newer)
+
+
+def test_a_pinned_store_reads_its_version_until_it_is_pruned(
+    settings: Settings, filled: Catalog, spec: EmbeddingSpec
+) -> None:
+    ids, ones = ["c001", "c002"], [[1.0] * 5] * 2
+    store, running, pins = Store(settings), Store(settings), {"toy": (spec.digest, 8)}
+    store.apply()
+    list(store.materialize())
+    old = running.read("popularity", ids).vectors("toy")
+    _newer_version(settings, filled, spec)
+    store.apply()
+    with pytest.raises(StateError, match="toy of spec 0123 is not online"):
+        store.pinned({"toy": ("0123", 8)})
+    list(store.materialize())
+    assert store.read("popularity", ids).vectors("toy").tolist() == ones
+    np.testing.assert_array_equal(running.read("popularity", ids).vectors("toy"), old)  # a server that knows no better
+    np.testing.assert_array_equal(store.pinned(pins).read("popularity", ids).vectors("toy"), old)
+    assert store.pinned(pins).read("popularity", ["nobody"]).vectors("toy").shape == (1, 8)
+    store.prune({"toy": {spec.digest}})
+    np.testing.assert_array_equal(store.pinned(pins).read("popularity", ids).vectors("toy"), old)
+    store.prune({})
+    with pytest.raises(StateError, match="is not online"):
+        Store(settings).pinned(pins)
+    assert store.read("popularity", ids).vectors("toy").tolist() == ones
+
+
+def test_feasts_own_store_keeps_one_version_and_says_so(
+    settings: Settings, filled: Catalog, spec: EmbeddingSpec, stock_yaml: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FEAST_FS_YAML_FILE_PATH", str(stock_yaml))
+    store, pins = Store(settings), {"toy": (spec.digest, 8)}
+    store.apply()
+    store.pinned(pins)
+    _newer_version(settings, filled, spec)
+    store.apply()
+    with pytest.raises(StateError, match=r"toy of spec .* is not online, .* is: run `larder release`"):
+        store.pinned(pins)
+    store.prune({})
+
+
 def test_apply_before_ingest_says_what_to_run(settings: Settings) -> None:
     with pytest.raises(StateError, match="larder ingest"):
         Store(settings).apply()

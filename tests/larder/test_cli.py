@@ -107,9 +107,11 @@ class TestMainJob:
     def test_status_sums_it_up(self, job: dict[str, Any], shell: Shell) -> None:
         said = job["status"]
         assert (said["home"], said["contents"], said["users"]) == (str(shell.home), CONTENTS, USERS)
-        assert [(e["name"], e["done"], e["failed"], e["missing"]) for e in said["embeddings"]] == [
-            (name, CONTENTS, 0, 0) for name in EMBEDDINGS
+        states = ("in_use", "chosen", "fresh", "stale", "failed", "missing", "reasons")
+        assert [(e["name"], *(e[state] for state in states)) for e in said["embeddings"]] == [
+            (name, True, True, CONTENTS, 0, 0, 0, {}) for name in EMBEDDINGS
         ]
+        assert said["encoders"] == {}
         assert said["current_release"] == job["release"]["version"]
         assert said["releases"] == [job["release"]["version"]]
         assert said["models"] == {"popularity": job["train"]["version"]}
@@ -189,7 +191,12 @@ class TestErrors:
             (2, ("ingest", "movielens", "no/such/folder"), "there is no folder no/such/folder"),
             (2, ("ingest", "synthetic", "--contents", "0"), "give at least 1"),
             (2, ("embed", "nosuch"), "unknown embedding 'nosuch'; valid: "),
-            (2, ("train", "nosuch"), "valid: popularity"),
+            (2, ("embed", "--ray-address", "127.0.0.1:1"), "--ray-address is for --engine ray"),
+            (2, ("train", "nosuch"), "valid: "),
+            (2, ("train", "--epochs", "3"), "popularity is none"),
+            (2, ("train", "conv3d", "--iterations", "3"), "conv3d is none"),
+            (6, ("train", "conv3d"), "none of 0 clips has a counter"),
+            (6, ("train", "user_sequence"), "run `larder embed"),
             (2, ("train", "--split", "nosuch"), "valid: random, time"),
             (6, ("apply",), "run `larder ingest"),
             (6, ("materialize",), "run `larder apply`"),

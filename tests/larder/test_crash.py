@@ -27,6 +27,7 @@ from tests.larder.crashing import work
 pytestmark = pytest.mark.crash
 
 ROUNDS = 20
+EMBED_ROUNDS = 30
 INGEST_ROUNDS = 5
 LEAST_HIT = 1 / 3  # of the kills must find the child at work
 ROOT = Path(__file__).parents[2]
@@ -163,7 +164,7 @@ def differences(state: State, expected: State) -> list[str]:
 # step -> the workspace before it, what of the workspace after it must be the same, and the rounds
 CASES: Mapping[str, tuple[str, Callable[[Settings], State], int]] = {
     "ingest": ("", ingested, INGEST_ROUNDS),
-    "embed": ("fed", embedded, ROUNDS),
+    "embed": ("fed", embedded, EMBED_ROUNDS),
     "materialize": ("applied", online, ROUNDS),
     "index": ("applied", indexed, ROUNDS),
     "train": ("trainable", trained, ROUNDS),

@@ -37,9 +37,15 @@ class FrameStore:
 
     def __init__(self, frame: pl.DataFrame) -> None:
         self.frame = frame.drop("event_timestamp")
+        self.online = {SPEC.digest}
 
     def training_frame(self, entity_rows: pl.DataFrame, service: str, /) -> pl.DataFrame:
         return entity_rows.join(self.frame, on="content_id", how="left", maintain_order="left")
+
+    def pinned(self, specs: Mapping[str, tuple[str, int]], /) -> FrameStore:
+        if missing := [name for name, (spec_digest, _) in specs.items() if spec_digest not in self.online]:
+            raise StateError(f"{', '.join(missing)} is not online")
+        return self
 
     def read(self, service: str, content_ids: object, user_id: str | None = None) -> Columns:
         asked = pl.DataFrame({"content_id": content_ids}, schema={"content_id": pl.String})
@@ -214,13 +220,19 @@ class TestLoad:
         loaded = release.load(settings, catalog, store, made.version)
         assert loaded.models["popularity"].predictor.version == made.predictors["popularity"].version
 
-    def test_refuses_an_embedding_that_moved_on(
+    def test_goes_on_with_what_it_pins_when_an_embedding_moved_on(
         self, settings: Settings, catalog: Catalog, store: FrameStore, made: ReleaseManifest
     ) -> None:
         catalog.register_embedding(NEWER)
-        expected = f"release {made.version} cannot be served: embedding {NAME} is now of spec {NEWER.digest}, not"
-        with pytest.raises(StateError, match=expected):
-            release.load(settings, catalog, store)
+        assert release.load(settings, catalog, store).manifest == made
+
+    def test_refuses_vectors_that_are_online_no_more(
+        self, settings: Settings, catalog: Catalog, store: FrameStore, made: ReleaseManifest
+    ) -> None:
+        moved = FrameStore(store.frame.with_columns(event_timestamp=None))
+        moved.online = {NEWER.digest}
+        with pytest.raises(StateError, match=f"release {made.version} cannot be served: {NAME} is not online"):
+            release.load(settings, catalog, moved)
 
     @pytest.mark.parametrize("room", ["indexes", "models"])
     def test_refuses_a_part_that_is_gone(
@@ -285,6 +297,12 @@ class TestRollback:
         with pytest.raises(LarderError, match=first):
             release.rollback(settings)
         assert release.current(settings) == second
+
+
+def test_pinned_specs_are_those_of_releases_in_reach(settings: Settings, catalog: Catalog) -> None:
+    assert release.pinned_specs(settings) == {}
+    release.create(settings, catalog, ["popularity"])
+    assert release.pinned_specs(settings) == {NAME: {SPEC.digest}}
 
 
 def test_pinned_indexes_are_those_of_releases_in_reach(settings: Settings, catalog: Catalog) -> None:

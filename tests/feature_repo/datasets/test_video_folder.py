@@ -218,15 +218,24 @@ class TestClips:
         with pytest.raises(MediaError, match="broken clip: "):
             probe(tmp_path / "a.mp4")
 
-    def test_what_is_under_way_hidden_or_no_file_is_left_alone(self, tmp_path: Path) -> None:
+    def test_what_is_under_way_hidden_or_a_folder_is_left_alone(self, tmp_path: Path) -> None:
         left = ("b.mp4.part", "b.mp4.ytdl", "b.mp4.part-Frag3", "c.temp.mp4", "a.f137.mp4", ".d.mp4", "._a.mp4")
         folder = folder_of(tmp_path, INFO)
         write(folder, dict.fromkeys([*left, ".yt-dlp/e.mp4", "archive.txt", "a.m4a"], b""))
         (folder / "pipe.mp4").mkdir()
-        os.mkfifo(folder / "fifo.mp4")
         content, dataset = only(folder)
         assert content.content_id == INFO["id"]
         assert dataset.rejects.total == 0
+
+    def test_a_pipe_and_a_dangling_link_are_told(self, tmp_path: Path) -> None:
+        folder = folder_of(tmp_path, INFO)
+        os.mkfifo(folder / "fifo.mp4")
+        (folder / "link.mp4").symlink_to(folder / "nowhere")
+        content, dataset = only(folder)
+        assert content.content_id == INFO["id"]
+        assert [(r.file, r.kind) for r in dataset.rejects.kept] == [
+            ("fifo.mp4", "not a file"), ("link.mp4", "file unreadable"),
+        ]  # fmt: skip
 
     def test_a_name_like_a_format_counts_where_it_is_nobody_elses(self, tmp_path: Path) -> None:
         assert list(read(write(tmp_path, {"lap.f1.mp4": clip_bytes()}))) == ["lap.f1.mp4"]
