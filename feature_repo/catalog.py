@@ -197,7 +197,11 @@ class Catalog:
     def spec_digests(self) -> dict[str, list[str]]:
         """The specs, by embedding, that any content was tried under."""
         table = schema.ledger
-        query = sa.select(table.c.embedding, table.c.spec_digest).distinct().order_by(table.c.embedding, table.c.spec_digest)
+        query = (
+            sa.select(table.c.embedding, table.c.spec_digest)
+            .distinct()
+            .order_by(table.c.embedding, table.c.spec_digest)
+        )
         found: dict[str, list[str]] = {}
         with self._engine.connect() as connection:
             for embedding, spec_digest in connection.execute(query):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -40,6 +40,10 @@ class Witness:
     def read(self, service: str, content_ids: Sequence[str], user_id: str | None = None) -> Columns:
         self.reads.append(self.store.read(service, content_ids, user_id))
         return self.reads[-1]
+
+    def pinned(self, specs: Mapping[str, tuple[str, int]]) -> Witness:
+        """Of a release's versions; it remembers in the same list."""
+        return Witness(self.store.pinned(specs), self.reads)
 
 
 @dataclass(frozen=True)
