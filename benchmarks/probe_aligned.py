@@ -36,6 +36,7 @@ from feature_repo.settings import load_settings
 from feature_repo.vectors import read_vectors
 
 HELD, CHECK = 100, 50
+FIRST_SEED = 100  # lower ones were looked at while the fit was designed
 CPU = torch.device("cpu")
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 REAL = Path(os.environ.get("LARDER_REAL_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -104,7 +105,7 @@ def main() -> None:
     table = Table("heads", *chance, title=f"{HELD} of {len(pairs.images)} photos held out, {given.seeds} seeds")
     results: dict[str, object] = {"chance": chance, "seeds": given.seeds}
     for name, fit in FITS.items():
-        found = [measure(pairs, fit, seed) for seed in range(given.seeds)]
+        found = [measure(pairs, fit, seed) for seed in range(FIRST_SEED, FIRST_SEED + given.seeds)]
         columns = {key: [one[key] for one in found] for key in chance}
         results[name] = {key: {"mean": np.mean(said), "spread": np.std(said)} for key, said in columns.items()}
         table.add_row(name, *(f"{np.mean(said):.3f} ± {np.std(said):.3f}" for said in columns.values()))

@@ -84,8 +84,11 @@ class ItemInputs:
 
 
 def read_sources(settings: Settings, catalog: Catalog, digests: Mapping[str, str | None]) -> list[Vectors]:
-    """Vectors of the named embeddings, of the specs that are named too. Raises StateError where they are others."""
-    found = [read_vectors(settings, catalog, name) for name in digests]
+    """Vectors of the named embeddings, of the specs that are named too. Raises StateError where they are others.
+
+    Always in the order of their names: a net that was fitted on the one must not be shown the other in its place.
+    """
+    found = [read_vectors(settings, catalog, name) for name in sorted(digests)]
     for source in found:
         wanted = digests[source.embedding]
         if wanted is not None and wanted != source.spec_digest:

@@ -119,7 +119,7 @@ def test_projections_learn_and_the_scale_is_bounded() -> None:
     rows = np.arange(120)
     model = Projections(Towers())
     assert model.weights()["log_scale"] == pytest.approx(np.log(100))
-    config = ContrastConfig(epochs=40, batch=32, rate=3e-3)
+    config = ContrastConfig(epochs=20, batch=32, rate=5e-3)
     fit = train_pairs(model, pairs, rows[:80], rows[80:100], config, CPU)
     assert fit.scores[0] < 0.4 < 0.7 < mean_recall(evaluate(model, pairs, rows[100:], CPU))
 
@@ -130,7 +130,7 @@ def test_decay_pulls_towards_the_published_projections() -> None:
     moved = []
     for decay in (0.0, 200.0):
         model = Projections(Towers())
-        config = ContrastConfig(epochs=5, patience=5, batch=16, rate=2e-3, weight_decay=decay)
+        config = ContrastConfig(epochs=3, batch=16, rate=2e-3, weight_decay=decay)
         train_pairs(model, Pairs(pairs.images, pairs.texts, rows), rows[:50], rows[50:], config, CPU)
         moved.append(float(model.get_parameter("added_image").detach().norm()))
     assert 0 < moved[1] < 0.7 * moved[0]

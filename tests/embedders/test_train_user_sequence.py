@@ -34,7 +34,7 @@ def test_it_learns_what_comes_next(settings: Settings, catalog: Catalog) -> None
     add_items(settings, catalog)
     add_events(settings, walks(users=30, events=20))
     told: list[tuple[str, int, int]] = []
-    config = replace(TINY, epochs=25, patience=25, rate=5e-3, dropout=0.0)
+    config = replace(TINY, epochs=15, patience=15, rate=1e-2, dropout=0.0)
     version = fit_user_sequence(settings, catalog, config, ["toy"], on_progress=lambda *done: told.append(done))
     facts = version.facts
     assert facts["validation"]["hit_rate"] > 0.9
@@ -42,7 +42,7 @@ def test_it_learns_what_comes_next(settings: Settings, catalog: Catalog) -> None
     assert facts["validation"]["ndcg"] > 1.5 * facts["baselines"]["nearest content"]["ndcg"]
     assert {"events": 600, "users": 30, "items": ITEMS, "dim": 16}.items() <= facts.items()
     assert told[0][:2] == ("read", 600)
-    assert [done for stage, done, _ in told if stage == "epoch"] == list(range(1, 26))
+    assert [done for stage, done, _ in told if stage == "epoch"] == list(range(1, 16))
 
 
 def test_the_same_log_and_seed_give_the_same_weights(settings: Settings, catalog: Catalog) -> None:

@@ -12,12 +12,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from embedders.base import Vector
 from embedders.fitted import current, load_weights, publish
-from embedders.train_user_sequence import fit_user_sequence
+from embedders.train_user_sequence import fit_net, fit_user_sequence, read_log
+from embedders.user_items import read_sources
 from embedders.user_ledger import UserPlanner, UserState
 from embedders.user_runner import UserRunReport, count_users, run_users
+from embedders.user_sequence import encode_states
 from embedders.user_specs import resolve_user_spec
 from feature_repo.catalog import Catalog
 from feature_repo.contracts import EventType, Interaction
@@ -28,6 +31,7 @@ from feature_repo.vectors import vectors_dir
 from tests.embedders.user_world import (
     START,
     TINY,
+    TOY,
     add_events,
     add_items,
     current_rows,
@@ -260,6 +264,24 @@ def test_a_fit_on_other_item_vectors_is_refused(fitted: Settings, catalog: Catal
     )
     with pytest.raises(StateError, match="fit it again with `larder train user_sequence`"):
         run_users(NAME, fitted, catalog)
+
+
+def test_the_store_holds_what_the_fitted_net_says(settings: Settings, catalog: Catalog) -> None:
+    """Also where the embeddings were named in another order than the manifest has them in."""
+    add_items(settings, catalog)
+    add_items(settings, catalog, seed=1, spec=replace(TOY, name="another"))
+    add_events(settings, early())
+    names = ["toy", "another"]
+    fit_user_sequence(settings, catalog, TINY, names)
+    run_users(NAME, settings, catalog, rows="1")
+    sources = read_sources(settings, catalog, dict.fromkeys(names))
+    log = read_log(settings, sources, TINY)
+    fit = fit_net(log, sources, TINY, torch.device("cpu"))
+    features = torch.from_numpy(fit.inputs.features(log.content_ids))
+    with torch.inference_mode():
+        items = fit.net.items(features, torch.from_numpy(fit.inputs.rows(log.content_ids)))
+    expected = encode_states(fit.net, items, log.histories, log.histories.snapshots("1"))
+    np.testing.assert_allclose(np.stack(list(current_rows(settings).values())), expected, atol=1e-5)
 
 
 def test_a_lost_file_is_made_again(fitted: Settings, catalog: Catalog) -> None:

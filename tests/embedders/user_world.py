@@ -26,17 +26,19 @@ ITEMS = 24
 TINY = FitConfig(epochs=2, batch=8, negatives=16, length=8, width=16)
 
 
-def add_items(settings: Settings, catalog: Catalog, count: int = ITEMS, without: int = 2, seed: int = 0) -> None:
+def add_items(
+    settings: Settings, catalog: Catalog, count: int = ITEMS, without: int = 2, seed: int = 0, spec: EmbeddingSpec = TOY
+) -> None:
     """Contents c00…, all but the last `without` with a random vector of 8 numbers."""
     contents = [Content(f"c{n:02d}", f"Title {n}", START) for n in range(count)]
     catalog.upsert_contents(contents, "toy")
     ids = [content.content_id for content in contents[: count - without]]
-    matrix = np.random.default_rng(seed).normal(size=(len(ids), TOY.dim)).astype(np.float32)
+    matrix = np.random.default_rng(seed).normal(size=(len(ids), spec.dim)).astype(np.float32)
     name = f"p{seed}"
-    folder = vectors_dir(settings, TOY.name, TOY.digest)
-    write_partition(folder / f"{name}.parquet", TOY.name, ids, [START] * len(ids), [START] * len(ids), matrix)
-    catalog.record(TOY.name, TOY.digest, [LedgerRow(i, f"{name}-{i}", name) for i in ids])
-    catalog.register_embedding(TOY)
+    folder = vectors_dir(settings, spec.name, spec.digest)
+    write_partition(folder / f"{name}.parquet", spec.name, ids, [START] * len(ids), [START] * len(ids), matrix)
+    catalog.record(spec.name, spec.digest, [LedgerRow(i, f"{name}-{i}", name) for i in ids])
+    catalog.register_embedding(spec)
 
 
 def walks(users: int = 12, events: int = 20, seed: int = 0) -> list[Interaction]:
