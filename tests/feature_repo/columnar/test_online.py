@@ -105,7 +105,7 @@ def test_the_newest_row_wins_and_the_later_of_equals(scratch: FeatureStore, writ
 def test_rows_older_than_the_time_to_live_are_withheld_and_say_so(store: FeatureStore) -> None:
     store.apply([view(ttl=timedelta(hours=1)), view("forever", ttl=timedelta(0))])
     for name in ("v", "forever"):
-        put(store, name, NOW - timedelta(minutes=59), content_id=["new"], number=[1.0], text=["n"])
+        put(store, name, NOW - timedelta(minutes=5), content_id=["new"], number=[1.0], text=["n"])
         put(store, name, NOW - timedelta(minutes=61), content_id=["old"], number=[2.0], text=["o"])
     ids = ["new", "old", "none"]
     assert get(store, "v:number", "v:text", content_id=ids) == {
