@@ -27,7 +27,7 @@ from embedders.base import Decoded, Embedder, Matrix, load_embedder
 from feature_repo.catalog_rows import CatalogItem
 from feature_repo.contracts import EmbeddingSpec
 from feature_repo.errors import ConfigurationError, MediaError
-from feature_repo.files import write_json
+from feature_repo.files import sweep, write_json
 from feature_repo.settings import Precision, Settings
 from feature_repo.vectors import vectors_dir
 
@@ -62,7 +62,7 @@ def load_settled(name: str, settings: Settings, items: Iterable[CatalogItem]) ->
     embedders = [load_embedder(name, settings.model_copy(update={"device": device})) for device in devices(settings)]
     choice = settle(embedders[0], settings, items)
     if choice.note:
-        logger.warning("%s: %s", name, choice.note)
+        logger.log(logging.INFO if choice.asked == "auto" else logging.WARNING, "%s: %s", name, choice.note)
     if choice.precision == "float32":
         return embedders
     return [embedder.at(choice.precision) for embedder in embedders]
@@ -73,6 +73,7 @@ def settle(embedder: Embedder, settings: Settings, items: Iterable[CatalogItem])
     from embedders.device import pick_device
 
     device = pick_device(settings).type
+    sweep(_path(settings, embedder.spec).parent)
     kept = kept_choice(settings, embedder.spec)
     if kept and (kept.asked, kept.device) == (settings.precision, device):
         return kept

@@ -74,6 +74,16 @@ def test_the_choice_of_a_killed_run_is_kept(tmp_path: Path) -> None:
     assert settle(embedder, settings, []).note is not None  # what is asked for now is not what was kept
 
 
+def test_what_a_killed_run_was_writing_is_removed(tmp_path: Path) -> None:
+    settings = asked(tmp_path, "float32")
+    embedder = load_embedder("minilm", settings)
+    settle(embedder, settings, [])
+    left = settings.embeddings_dir / "minilm" / ".writing-999999999-.x.precision.json.d"
+    left.mkdir()
+    settle(embedder, settings, [])
+    assert not left.exists()
+
+
 def test_broken_contents_are_passed_over_in_the_check(tmp_path: Path) -> None:
     embedder = load_embedder("minilm", asked(tmp_path, "bfloat16"))
     broken: list[CatalogItem] = [item("a", " ")] * (2 * SAMPLE)
