@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 from embedders.fitted import FittedVersion, current
@@ -52,14 +52,24 @@ ALIGNED_SPECS: Mapping[str, EmbeddingSpec] = {
 
 def bases_of(settings: Settings, resolve: Resolve) -> dict[Modality, EmbeddingSpec]:
     """The two embeddings that the heads stand on, resolved. Raises ConfigurationError, WeightsError."""
-    said = model_source(_ALIGNED, settings)
+    return pair_of(_ALIGNED, settings, resolve, ALIGNED_SPECS.keys())
+
+
+def pair_of(
+    spec: EmbeddingSpec, settings: Settings, resolve: Resolve, refused: Collection[str]
+) -> dict[Modality, EmbeddingSpec]:
+    """The two embeddings that the model of `spec`, IMAGE+TEXT, names, resolved; none of `refused`.
+
+    Raises ConfigurationError, WeightsError.
+    """
+    said = model_source(spec, settings)
     names = said.split("+")
-    if len(names) != 2 or set(names) & {"aligned_image", "aligned_text"}:
-        raise _wrong(said, "write the names of two embeddings, aligned=IMAGE+TEXT")
+    if len(names) != 2 or set(names) & set(refused):
+        raise _wrong(spec, said, f"write the names of two embeddings, {family_of(spec)}=IMAGE+TEXT")
     found = dict(zip((Modality.IMAGE, Modality.TEXT), map(resolve, names), strict=True))
-    for modality, spec in found.items():
-        if spec.modality is not modality or modality not in spec.query_modalities:
-            raise _wrong(said, f"{spec.name} is no embedding of {modality}s that a query can use")
+    for modality, base in found.items():
+        if base.modality is not modality or modality not in base.query_modalities:
+            raise _wrong(spec, said, f"{base.name} is no embedding of {modality}s that a query can use")
     return found
 
 
@@ -110,5 +120,5 @@ def _fitted(settings: Settings, encoder: str, key: str, wanted: object) -> Fitte
     return fitted
 
 
-def _wrong(said: str, mend: str) -> ConfigurationError:
-    return ConfigurationError(f"setting models (LARDER_MODELS): {family_of(_ALIGNED)}={said}: {mend}")
+def _wrong(spec: EmbeddingSpec, said: str, mend: str) -> ConfigurationError:
+    return ConfigurationError(f"setting models (LARDER_MODELS): {family_of(spec)}={said}: {mend}")

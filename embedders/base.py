@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
@@ -11,11 +12,12 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
+from embedders.fitted import versions
 from embedders.media.files import file_errors
-from embedders.specs import resolve_spec
+from embedders.specs import SPECS, resolve_spec
 from feature_repo.catalog_rows import CatalogItem
 from feature_repo.contracts import EmbeddingSpec, Modality
-from feature_repo.errors import ConfigurationError, MediaError, WeightsError
+from feature_repo.errors import ConfigurationError, MediaError, StateError, WeightsError
 from feature_repo.files import digest_file, open_plain
 from feature_repo.settings import Precision, Settings
 
@@ -72,13 +74,33 @@ class Embedder(ABC):
 
 
 def load_embedder(name: str, settings: Settings) -> Embedder:
-    """The embedder of that name, its weights in memory. Raises ConfigurationError, WeightsError."""
+    """The embedder of that name, its weights in memory. Raises ConfigurationError, WeightsError, StateError."""
     spec = resolve_spec(name, settings)
     module, _, attribute = spec.loader.partition(":")
     embedder = cast(Embedder, getattr(import_module(module), attribute)(spec, settings))
     if spec.tokens and type(embedder).encode_tokens is Embedder.encode_tokens:
         raise ConfigurationError(f"setting tokens (LARDER_TOKENS): {name} has none to give; leave it out")
     return embedder
+
+
+def load_pinned(name: str, settings: Settings, spec_digest: str) -> Embedder:
+    """The embedder that makes vectors of that spec, though its encoder was fitted again since.
+
+    Raises StateError where there is none, and as `load_embedder`.
+    """
+    spec = SPECS.get(name)
+    encoder = str(spec.options.get("family", name)) if spec else name
+    for fitted in ({}, *({encoder: version} for version in versions(settings, encoder))):
+        chosen = settings.model_copy(update={"fitted": {**settings.fitted, **fitted}})
+        found = None
+        with suppress(ConfigurationError):  # a fit over models that the settings no longer choose
+            found = resolve_spec(name, chosen).digest
+        if found == spec_digest:
+            return load_embedder(name, chosen)
+    raise StateError(
+        f"embedder {name} no longer makes vectors of spec {spec_digest}, which the release pins: "
+        f"run `larder embed {name}`, then `larder release`"
+    )
 
 
 def read_text(item: CatalogItem) -> str:

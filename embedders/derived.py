@@ -8,26 +8,18 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from threading import Lock
-from typing import NamedTuple
 
 from embedders.fingerprint import fingerprint
 from embedders.specs import resolve_spec
 from feature_repo.catalog import Catalog
 from feature_repo.catalog_rows import CatalogItem, LedgerRow
-from feature_repo.contracts import EmbeddingSpec, Modality
+from feature_repo.contracts import EmbeddingSpec
 from feature_repo.errors import MediaError, StateError
 from feature_repo.settings import Settings
 from feature_repo.vectors import Matrix, read_partition, vectors_dir
 
 _PAGE = 500  # ledger rows
 _PARTITIONS = 16  # contents that came or changed later lie in partitions of their own, between the others' ids
-
-
-class _Source(NamedTuple):
-    """Of a spec what fingerprints are made of; the digest, which a spec works out at each look, is taken once."""
-
-    digest: str
-    modality: Modality
 
 
 class BaseVectors:
@@ -39,7 +31,6 @@ class BaseVectors:
     def __init__(self, spec: EmbeddingSpec, settings: Settings, catalog: Catalog) -> None:
         self.spec = spec
         self._catalog = catalog
-        self._source = _Source(spec.digest, spec.modality)
         self._folder = vectors_dir(settings, spec.name, spec.digest)
         self._lock = Lock()
         self._page: dict[str, LedgerRow] = {}
@@ -65,7 +56,7 @@ class BaseVectors:
         name, row = self.spec.name, self._row(item.content.content_id)
         if row is None:
             return MediaError(f"no {name} vector: not embedded yet, run `larder embed {name}`")
-        if row.fingerprint != fingerprint(item, self._source):
+        if row.fingerprint != fingerprint(item, self.spec):
             return MediaError(f"no {name} vector: out of date, run `larder embed {name}`")
         return row.partition or MediaError(f"no {name} vector: {row.reason}")
 
@@ -74,7 +65,7 @@ class BaseVectors:
             return self._page[content_id]
         # The database may order ids otherwise than Python does, so a gap in the page proves nothing.
         gap = bool(self._page) and min(self._page) < content_id < max(self._page)
-        rows = self._catalog.ledger_page(self.spec.name, self._source.digest, content_id, 1 if gap else _PAGE)
+        rows = self._catalog.ledger_page(self.spec.name, self.spec.digest, content_id, 1 if gap else _PAGE)
         found = {row.content_id: row for row in rows}
         if not gap:
             self._page = found

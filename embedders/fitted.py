@@ -49,8 +49,7 @@ def encoder_dir(settings: Settings, encoder: str) -> Path:
 
 def publish(settings: Settings, encoder: str, weights: Weights, facts: Mapping[str, object]) -> FittedVersion:
     """Write a version, then put it in use. Weights that are there already are not written again."""
-    data = save({key: np.array(value, order="C") for key, value in sorted(weights.items())})
-    named = hashlib.blake2b(data, digest_size=16).hexdigest()
+    data, named = packed(weights)
     parent = encoder_dir(settings, encoder)
     folder = parent / named[:16]
     with _exclusive(parent):
@@ -66,13 +65,28 @@ def publish(settings: Settings, encoder: str, weights: Weights, facts: Mapping[s
     return _read(folder, encoder)
 
 
+def packed(weights: Weights) -> tuple[bytes, str]:
+    """The file of these weights, and the digest that names them."""
+    data = save({key: np.array(value, order="C") for key, value in sorted(weights.items())})
+    return data, hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
 def current(settings: Settings, encoder: str) -> FittedVersion | None:
-    """The version in use, None where none was fitted. Raises StateError where it cannot be read."""
+    """The version in use, or the one that the settings name; None where none was fitted.
+
+    Raises StateError where it cannot be read.
+    """
     parent = encoder_dir(settings, encoder)
     try:
-        return _read(parent / (parent / CURRENT_FILE).read_text().strip(), encoder)
+        named = settings.fitted.get(encoder) or (parent / CURRENT_FILE).read_text().strip()
     except FileNotFoundError:
         return None
+    return _read(parent / named, encoder)
+
+
+def versions(settings: Settings, encoder: str) -> list[str]:
+    """Names of all versions of one encoder."""
+    return sorted(path.parent.name for path in encoder_dir(settings, encoder).glob(f"[!.]*/{MANIFEST_FILE}"))
 
 
 def load_weights(version: FittedVersion) -> Weights:

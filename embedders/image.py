@@ -63,6 +63,17 @@ class ImageEmbedder(Embedder):
         features = self._model.extract_features(self._norm(decoded))
         return _pooled(features), pool_grid(features.float(), self.spec.tokens).cpu().numpy()
 
+    @property
+    def net(self) -> nn.Module:
+        """What encodes; see `tuned.Tunable`."""
+        net: nn.Module = self._model
+        return net
+
+    def features(self, decoded: Sequence[Decoded], tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Before normalisation, with gradients; see `tuned.Tunable`."""
+        features = self._model.extract_features(self._norm(decoded)).float()
+        return features.mean((2, 3)), pool_grid(features, tokens)
+
     def embed_image(self, data: bytes) -> Vector:
         """(1280,) float32."""
         vector: Vector = self.encode([decode_image(data, self.fit, self._max_pixels)])[0]

@@ -104,7 +104,7 @@ def _path(settings: Settings, spec: EmbeddingSpec) -> Path:
 def _choose(embedder: Embedder, asked: Precision, device: str, items: Iterable[CatalogItem]) -> Choice:
     wanted = asked
     if asked == "auto":
-        wanted = "bfloat16" if "bfloat16" in embedder.precisions and _multiplies_bfloat16(device) else "float32"
+        wanted = "bfloat16" if "bfloat16" in embedder.precisions and multiplies_bfloat16(device) else "float32"
     if wanted == "float32":
         return Choice(asked, device, wanted)
     if wanted not in embedder.precisions or (wanted == "int8" and device != "cpu"):
@@ -132,7 +132,7 @@ def _readable(embedder: Embedder, items: Iterable[CatalogItem]) -> Iterable[Deco
             continue
 
 
-def _multiplies_bfloat16(device: str) -> bool:
+def multiplies_bfloat16(device: str) -> bool:
     """Whether the device has instructions for it; elsewhere it is emulated, and slow."""
     import torch
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from embedders.aligned_specs import ALIGNED_SPECS, resolve_aligned, resolve_clip_tuned
 from embedders.audio_specs import AUDIO_SPECS
 from embedders.hub import check_families, model_source, resolve_hub
+from embedders.tuned_specs import TUNED_SPECS, resolve_tuned
 from embedders.video_specs import VIDEO_SPECS, resolve_conv3d, resolve_frames
 from feature_repo.contracts import EmbeddingSpec, Modality
 from feature_repo.errors import ConfigurationError, unknown_name
@@ -97,6 +98,7 @@ SPECS: Mapping[str, EmbeddingSpec] = {
     **VIDEO_SPECS,
     **AUDIO_SPECS,
     **ALIGNED_SPECS,
+    **TUNED_SPECS,
 }
 
 # Their 8-bit vectors are others than those in float32, so they have a fingerprint of their own; see precision.py.
@@ -122,6 +124,11 @@ def resolve_spec(name: str, settings: Settings) -> EmbeddingSpec:
     return spec if tokens == spec.tokens else replace(spec, tokens=tokens)
 
 
+def bases_first(names: Sequence[str], settings: Settings) -> list[str]:
+    """The names in their order, but those that are made of other embeddings' vectors last. Raises as `resolve_spec`."""
+    return sorted(names, key=lambda name: "base" in resolve_spec(name, settings).options)
+
+
 def _resolve_model(spec: EmbeddingSpec, settings: Settings) -> EmbeddingSpec:
     if spec.name == "frames":
         return resolve_frames(spec, resolve_spec(model_source(spec, settings), settings))
@@ -129,4 +136,6 @@ def _resolve_model(spec: EmbeddingSpec, settings: Settings) -> EmbeddingSpec:
         return resolve_aligned(spec, settings, lambda name: resolve_spec(name, settings))
     if spec.name in ("clip_tuned_image", "clip_tuned_text"):
         return resolve_clip_tuned(spec, settings)
+    if spec.name in TUNED_SPECS:
+        return resolve_tuned(spec, settings, resolve_spec)
     return resolve_conv3d(spec, settings) if spec.name == "conv3d" else resolve_hub(spec, settings)

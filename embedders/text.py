@@ -93,6 +93,16 @@ class TextEmbedder(Embedder):
             tokens[rows] = pool_tokens(states, mask, self.spec.tokens).cpu().numpy()
         return vectors, tokens
 
+    @property
+    def net(self) -> nn.Module:
+        """What encodes; see `tuned.Tunable`."""
+        return self._model
+
+    def features(self, decoded: Sequence[Decoded], tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Before normalisation, with gradients; see `tuned.Tunable`."""
+        states, mask = self._forward(decoded)
+        return self._pooled(states, mask), pool_tokens(states, mask, tokens)
+
     def embed_text(self, text: str) -> Vector:
         """(dim,) float32. Raises MediaError for an empty text."""
         if not text.strip():
@@ -129,12 +139,13 @@ class TextEmbedder(Embedder):
         return self._model(input_ids=ids, attention_mask=mask).last_hidden_state.float(), mask
 
     def _pool(self, states: torch.Tensor, mask: torch.Tensor) -> Matrix:
+        return np.asarray(nn.functional.normalize(self._pooled(states, mask), dim=-1).cpu(), np.float32)
+
+    def _pooled(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         if self.spec.options["pooling"] == "cls":
-            pooled = states[:, 0]
-        else:
-            weights = mask[:, :, None].float()
-            pooled = (states * weights).sum(1) / weights.sum(1)
-        return np.asarray(nn.functional.normalize(pooled, dim=-1).cpu(), np.float32)
+            return states[:, 0]
+        weights = mask[:, :, None].float()
+        return (states * weights).sum(1) / weights.sum(1)
 
 
 def load_minilm(spec: EmbeddingSpec, settings: Settings) -> TextEmbedder:

@@ -86,6 +86,16 @@ class VitEmbedder(Embedder):
         vectors, places = self._model.states(self._model.module, self._norm(decoded))
         return _unit(vectors), pool_grid(places.float(), self.spec.tokens).cpu().numpy()
 
+    @property
+    def net(self) -> nn.Module:
+        """What encodes; see `tuned.Tunable`."""
+        return self._model.module
+
+    def features(self, decoded: Sequence[Decoded], tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Before normalisation, with gradients; see `tuned.Tunable`."""
+        vectors, places = self._model.states(self._model.module, self._norm(decoded))
+        return vectors.float(), pool_grid(places.float(), tokens)
+
     def embed_image(self, data: bytes) -> Vector:
         """(dim,) float32."""
         vector: Vector = self.encode([self._pixels(data)])[0]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,13 +19,16 @@ Mask = npt.NDArray[np.bool_]
 class Columns:
     """Named columns over the same n rows.
 
-    A number column is (n,) float64 with NaN where absent, a vector column (n, dim) float32 with NaN rows
-    where absent, any other column (n,) object with None where absent. `present[name]` is (n,) bool.
+    A number column is (n,) float64 with NaN where absent, a time the same in µs since 1970, a vector column (n, dim)
+    float32 with NaN rows where absent, any other column (n,) object with None where absent: so is a list of Float64,
+    which may have any length. `present[name]` is (n,) bool.
+    `related[name]` has a row for each key that a list of column `name` holds: of the contents a user met, say.
     """
 
     rows: int
     values: dict[str, npt.NDArray[Any]]
     present: dict[str, Mask]
+    related: Mapping[str, Columns] = field(default_factory=dict)
 
     @classmethod
     def from_frame(cls, frame: pl.DataFrame) -> Columns:
@@ -56,13 +59,19 @@ class Columns:
             len(picked),
             {k: v[picked] for k, v in self.values.items()},
             {k: v[picked] for k, v in self.present.items()},
+            self.related,
         )
 
     def beside(self, other: Columns) -> Columns:
         """These columns and those of `other`, which has as many rows."""
         if other.rows != self.rows:
             raise ValueError(f"{other.rows} rows cannot stand beside {self.rows}")
-        return Columns(self.rows, self.values | other.values, self.present | other.present)
+        related = {**self.related, **other.related}
+        return Columns(self.rows, self.values | other.values, self.present | other.present, related)
+
+    def with_related(self, related: Mapping[str, Columns]) -> Columns:
+        """These columns, with these tables of what their lists name."""
+        return replace(self, related={**self.related, **related})
 
     def _get(self, name: str) -> npt.NDArray[Any]:
         try:
@@ -74,12 +83,14 @@ class Columns:
 def _to_array(series: pl.Series) -> npt.NDArray[Any]:
     if isinstance(series.dtype, pl.Array):
         return series.to_numpy().astype(np.float32, copy=False)  # a null row comes out as NaN
-    if isinstance(series.dtype, pl.List) and series.dtype.inner in (pl.Float32, pl.Float64):
+    if isinstance(series.dtype, pl.List) and series.dtype.inner == pl.Float32:
         dims = series.list.len().drop_nulls().unique()
         dim = int(dims[0]) if len(dims) == 1 else 0
         return (
             _to_array(series.cast(pl.Array(pl.Float32, dim))) if dim else np.full((len(series), 0), np.nan, np.float32)
         )
+    if isinstance(series.dtype, pl.Datetime):
+        series = series.dt.epoch("us")
     if series.dtype.is_numeric() or series.dtype == pl.Boolean:
         return series.cast(pl.Float64).fill_null(float("nan")).to_numpy()
     items = series.to_list()

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 
 
@@ -49,6 +50,10 @@ ENGAGEMENT_WEIGHTS: Mapping[str, float] = {
     "ratings": 1.0,
     "votes": 1.0,
 }
+
+# Embeddings whose encoders were fitted on engagement itself: their vectors know the labels of the contents they were
+# fitted on, so only the predictor that fitted them may read them.
+ENGAGEMENT_FITTED = ("tuned_image", "tuned_text")
 
 
 def digest(*parts: str | bytes, size: int = 16) -> str:
@@ -137,7 +142,7 @@ class Interaction:
         return digest(self.user_id, self.content_id, self.event, self.timestamp.isoformat(), repr(self.value))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class EmbeddingSpec:
     """One embedder as data: enough to list it, name its feature view and tell its vectors from others.
 
@@ -161,7 +166,7 @@ class EmbeddingSpec:
     tokens: int = 0
     token_dim: int = 0
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Fingerprint of everything that decides what the vectors are; 16 hex digits."""
         silent = {"loader", "query_modalities", "profile", "licence"}

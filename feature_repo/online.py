@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from feast import FeatureView, RepoConfig
 from feast.protos.feast.serving.ServingService_pb2 import FieldStatus, GetOnlineFeaturesResponse
-from feast.types import Array, FeastType, Float32, Int64, String
+from feast.types import Array, FeastType, Float32, Float64, Int64, String
 
 from feature_repo.columnar.online import ColumnarOnlineStore
 from feature_repo.columns import Columns
@@ -18,6 +18,7 @@ _PICK: dict[FeastType, Callable[[Any], Any]] = {
     String: lambda value: value.string_val,
     Array(String): lambda value: list(value.string_list_val.val),
     Array(Int64): lambda value: list(value.int64_list_val.val),
+    Array(Float64): lambda value: list(value.double_list_val.val),
 }
 
 

@@ -10,6 +10,7 @@ NUMBER = pl.Float32()
 TEXT = pl.String()
 TEXTS = pl.List(pl.String())
 TIMES = pl.List(pl.Int64())
+NUMBERS = pl.List(pl.Float64())  # of any length, unlike a vector, whose numbers are Float32
 
 CONTENT_META: Schema = {
     "content_creator": TEXT,
@@ -58,6 +59,7 @@ USER_RECENT: Schema = {
     "recent_contents": TEXTS,
     "recent_events": TEXTS,
     "recent_times": TIMES,
+    "recent_values": NUMBERS,
 }
 
 VIEWS: dict[str, tuple[str, Schema]] = {

@@ -30,6 +30,9 @@ class Settings(BaseSettings):
     models: Annotated[Mapping[str, str], NoDecode] = Field(
         default_factory=dict, description="models of hub embedders, by family: clip=ViT-B-32@TAG,bert=/folder"
     )
+    fitted: Annotated[Mapping[str, str], NoDecode] = Field(
+        default_factory=dict, description="fits to use instead of the newest, by encoder: aligned=VERSION"
+    )
     tokens: Annotated[Mapping[str, NonNegativeInt], NoDecode] = Field(
         default_factory=dict, description="tokens kept beside the vectors, by embedding: minilm=16"
     )
@@ -43,6 +46,11 @@ class Settings(BaseSettings):
     media_seconds: float = Field(30.0, gt=0, description="seconds that decoding one sound or clip may take")
     recall_gate: float = Field(0.95, ge=0.0, le=1.0, description="least recall@10 of an index that is published")
     seed: int = Field(0, ge=0, description="seed of every random choice")
+    tracking: str = Field(
+        "",
+        pattern=r"^$|^off$|^[\w+]+://.",
+        description="MLflow server that trainings are told to, by URL; empty: SQLite in the workspace; off: none",
+    )
     host: str = Field("127.0.0.1", description="address that the server binds")
     port: int = Field(50051, ge=0, le=65535, description="port that the server binds; 0: any free one")
     max_candidates: int = Field(1000, ge=1, description="contents a Predict request may name")
@@ -54,7 +62,7 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         return tuple(v.strip() for v in value.split(",") if v.strip()) if isinstance(value, str) else value
 
-    @field_validator("models", "tokens", mode="before")
+    @field_validator("models", "fitted", "tokens", mode="before")
     @classmethod
     def _pair(cls, value: object) -> object:
         if not isinstance(value, str):

@@ -22,6 +22,7 @@ from feature_repo.files import replacing, sweep
 from feature_repo.schema import CONTENT_META, full_schema
 from feature_repo.settings import Settings
 
+DAY = "1d"
 RECENT = 50  # events that `user_recent` holds
 LIKE_RATE_PRIOR = (1.0, 20.0)  # likes and views added to every rate, so that a first like does not make it 1
 
@@ -29,16 +30,19 @@ LIKE_RATE_PRIOR = (1.0, 20.0)  # likes and views added to every rate, so that a 
 EVENT_WEIGHTS: dict[EventType, float] = {event: ENGAGEMENT_WEIGHTS[f"{event}s"] for event in EventType}
 
 
-def write_statistics(settings: Settings, catalog: Catalog) -> Iterator[str]:
-    """Bring the Parquet of every scalar view up to date; yields each view's name once it is written."""
+def write_statistics(settings: Settings, catalog: Catalog, grain: str = DAY) -> Iterator[str]:
+    """Bring the Parquet of every scalar view up to date; yields each view's name once it is written.
+
+    `grain` is how often rows are cut: at the ends of days, or of a shorter Polars duration such as "1s".
+    """
     events = EventLog(settings.interactions_dir).scan().collect()
     meta = content_meta(catalog)
     frames: dict[str, Callable[[], pl.DataFrame]] = {
         "content_meta": lambda: meta,
-        "content_stats": lambda: content_stats(events),
-        "creator_stats": lambda: creator_stats(events, meta),
-        "user_stats": lambda: user_stats(events),
-        "user_recent": lambda: user_recent(events),
+        "content_stats": lambda: content_stats(events, grain),
+        "creator_stats": lambda: creator_stats(events, meta, grain),
+        "user_stats": lambda: user_stats(events, grain),
+        "user_recent": lambda: user_recent(events, grain),
     }
     for view, make in frames.items():
         frame = make().select(pl.col(name).cast(dtype) for name, dtype in full_schema(view).items())
@@ -88,22 +92,23 @@ def _meta_row(item: CatalogItem) -> dict[str, object]:
     return {"content_id": content.content_id, "event_timestamp": content.published_at, "created": changed, **row}
 
 
-def content_stats(events: pl.DataFrame) -> pl.DataFrame:
+def content_stats(events: pl.DataFrame, grain: str = DAY) -> pl.DataFrame:
     """Running counts and rates of each content."""
-    return _running_counts(events, "content_id", "content")
+    return _running_counts(events, "content_id", "content", grain)
 
 
-def user_stats(events: pl.DataFrame) -> pl.DataFrame:
+def user_stats(events: pl.DataFrame, grain: str = DAY) -> pl.DataFrame:
     """Running counts and rates of each user, and the days on which they did anything."""
-    counted = _running_counts(events, "user_id", "user")
-    return counted.with_columns(user_active_days=pl.int_range(1, pl.len() + 1).over("user_id"))
+    counted = _running_counts(events, "user_id", "user", grain)
+    day = (pl.col("event_timestamp") - pl.duration(microseconds=1)).dt.truncate("1d")
+    return counted.with_columns(user_active_days=day.rank("dense").over("user_id"))
 
 
-def _running_counts(events: pl.DataFrame, key: str, prefix: str) -> pl.DataFrame:
+def _running_counts(events: pl.DataFrame, key: str, prefix: str, grain: str) -> pl.DataFrame:
     kinds = {f"{prefix}_{e.value}s": pl.col("event") == e.value for e in EventType}
     stars = pl.col("value").filter(pl.col("event") == EventType.RATING.value).sum()
     daily = (
-        events.group_by(key, _day_end())
+        events.group_by(key, _known_from(grain))
         .agg(**{name: mask.sum().cast(pl.Float64) for name, mask in kinds.items()}, stars=stars.cast(pl.Float64))
         .sort(key, "event_timestamp")
         .with_columns(pl.col([*kinds, "stars"]).cum_sum().over(key))
@@ -117,7 +122,7 @@ def _running_counts(events: pl.DataFrame, key: str, prefix: str) -> pl.DataFrame
     )
 
 
-def creator_stats(events: pl.DataFrame, meta: pl.DataFrame) -> pl.DataFrame:
+def creator_stats(events: pl.DataFrame, meta: pl.DataFrame, grain: str = DAY) -> pl.DataFrame:
     """What each creator's earlier posts had earned by the end of each day on which one was posted or met with events.
 
     Engagement of a post is log(1 + weighted events so far); `creator_mean_engagement` is its mean over the posts.
@@ -129,13 +134,13 @@ def creator_stats(events: pl.DataFrame, meta: pl.DataFrame) -> pl.DataFrame:
     gains = (
         events.join(posts.select("content_id", "creator_id"), on="content_id")
         .with_columns(weight=pl.col("event").replace_strict({e.value: w for e, w in EVENT_WEIGHTS.items()}))
-        .group_by("content_id", "creator_id", _day_end())
+        .group_by("content_id", "creator_id", _known_from(grain))
         .agg(pl.col("weight").sum())
         .sort("content_id", "event_timestamp")
         .with_columns(earned=earned)
         .with_columns(gain=pl.col("earned") - pl.col("earned").shift(1, fill_value=0.0).over("content_id"))
     )
-    posted = posts.group_by("creator_id", _day_end()).agg(posted=pl.len(), last=pl.col("timestamp").max())
+    posted = posts.group_by("creator_id", _known_from(grain)).agg(posted=pl.len(), last=pl.col("timestamp").max())
     return _creator_rows(gains.group_by("creator_id", "event_timestamp").agg(pl.col("gain").sum()), posted, posts)
 
 
@@ -161,13 +166,13 @@ def _creator_rows(gains: pl.DataFrame, posted: pl.DataFrame, posts: pl.DataFrame
     )
 
 
-def user_recent(events: pl.DataFrame) -> pl.DataFrame:
+def user_recent(events: pl.DataFrame, grain: str = DAY) -> pl.DataFrame:
     """The last `RECENT` events but impressions of each user, newest last, at the end of each of their days."""
     log = (
         events.filter(pl.col("event") != EventType.IMPRESSION.value)
         .sort("user_id", "timestamp", "event_id")
         .with_row_index("row")
-        .with_columns(_day_end(), first=pl.col("row").min().over("user_id"))
+        .with_columns(_known_from(grain), first=pl.col("row").min().over("user_id"))
     )
     last = log.group_by("user_id", "event_timestamp").agg(pl.col("row").max(), pl.col("first").min())
     start = pl.max_horizontal(pl.col("first").cast(pl.Int64), pl.col("row").cast(pl.Int64) - RECENT + 1)
@@ -179,6 +184,7 @@ def user_recent(events: pl.DataFrame) -> pl.DataFrame:
         recent_contents="content_id",
         recent_events="event",
         recent_times=pl.col("timestamp").dt.epoch("s"),
+        recent_values="value",
     )[flat]
     lengths = picked["rows"].list.len()
     owner = pl.Series("owner", list(chain.from_iterable([i] * n for i, n in enumerate(lengths))), pl.UInt32)
@@ -189,6 +195,6 @@ def user_recent(events: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _day_end() -> pl.Expr:
-    """The midnight (UTC) after an event: from then on, it is known."""
-    return (pl.col("timestamp").dt.truncate("1d") + pl.duration(days=1)).alias("event_timestamp")
+def _known_from(grain: str) -> pl.Expr:
+    """The end of the day (UTC) of an event, or of its second: from then on, it is known."""
+    return pl.col("timestamp").dt.truncate(grain).dt.offset_by(grain).alias("event_timestamp")

@@ -8,18 +8,16 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
-import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
-import yaml
-from feast import FeatureService, FeatureStore, FeatureView, FileSource, RepoConfig
-from feast.constants import FEAST_FS_YAML_FILE_PATH_ENV_NAME
+from feast import FeatureService, FeatureStore, FeatureView
 from feast.errors import FeatureServiceNotFoundException
 
 from feature_repo import entities
@@ -29,13 +27,13 @@ from feature_repo.columns import Columns
 from feature_repo.errors import InputError, StateError, UnavailableError
 from feature_repo.freshness import Marks, source_digest
 from feature_repo.online import decode, holds_any, read_views
+from feature_repo.repository import BEGINNING, folder_of, last_time, repo_config, require_rows
 from feature_repo.services import feature_services
 from feature_repo.settings import Settings
 from feature_repo.views import embedding_views, scalar_views, token_views, user_views
 
-REPOSITORY = Path(__file__).parent
-BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 _KEYS = ("content_id", "creator_id", "user_id")
+_CONTENTS = ("recent_contents",)  # features of a user that list contents
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +99,7 @@ class Store:
         services = feature_services(scalar, embeddings, tokens, users)
         views = {**scalar, **embeddings, **tokens, **users}
         for view in views.values():
-            _require_rows(view)
+            require_rows(view)
         gone: list[Any] = [v for v in self._feast.list_feature_views() if v.name not in views]
         wanted: list[Any] = [entities.content, entities.creator, entities.user, *views.values(), *services.values()]
         with _quiet():
@@ -135,13 +133,13 @@ class Store:
         marks = Marks(self._settings.home / "materialized.json")
         for name in views or applied:
             view = self._feast.get_feature_view(name)
-            mark = f"{start.isoformat()} {source_digest(_folder(view))}"
+            mark = f"{start.isoformat()} {source_digest(folder_of(view))}"
             fresh = not force and end is None and marks.get(name) == mark and self._is_online(view)
             if not fresh:
                 until = end or datetime.now(UTC)
                 with _quiet():
                     self._feast.materialize(start, until, feature_views=[name], force=True)
-                if _last_time(view) <= until:  # else rows are still to come online, without a change of the files
+                if last_time(view) <= until:  # else rows are still to come online, without a change of the files
                     marks.put(name, mark)
             yield Materialized(name, fresh)
 
@@ -155,11 +153,15 @@ class Store:
 
     # -- online
 
-    def read(self, service: str, content_ids: Sequence[str], user_id: str | None = None) -> Columns:
+    def read(
+        self, service: str, content_ids: Sequence[str], user_id: str | None = None, at: datetime | None = None
+    ) -> Columns:
         """The service's features now, one row a content in the given order; the user's are the same in each row.
 
-        An unknown key is absent in every one of its features. Raises InputError for an id that is no text,
-        StateError for a service that is not applied.
+        An unknown key is absent in every one of its features. Beside them stand what was asked: `content_id`, and for
+        services with a user `user_id` and `event_timestamp` (µs since 1970, of `at` or now), as a training frame has
+        them. Where the user's features name contents, those are read too (`Columns.related`). Raises InputError for an
+        id that is no text, StateError for a service that is not applied.
         """
         _require_ids("content_ids", content_ids)
         reads = self._service(service)
@@ -167,10 +169,21 @@ class Store:
         if "creator" in reads:
             creators = [c or "" for c in parts.objects("content_creator")]
             parts = parts.beside(self._fetch_rows(reads["creator"], "creator_id", creators))
+        asked: dict[str, Any] = {"content_id": pl.Series(content_ids, dtype=pl.String)}
         if "user" in reads:
             _require_ids("user_id", [] if user_id is None else [user_id])
             parts = parts.beside(self._fetch_rows(reads["user"], "user_id", [user_id or ""] * len(content_ids)))
-        return parts
+            met = [name for name in _CONTENTS if name in parts.values]
+            parts = parts.with_related({name: self._contents(reads["content"], parts.objects(name)) for name in met})
+            moment = (at or datetime.now(UTC)).timestamp() * 1e6
+            asked |= {"user_id": [user_id] * len(content_ids), "event_timestamp": [moment] * len(content_ids)}
+        return parts.beside(Columns.from_frame(pl.DataFrame(asked)))
+
+    def _contents(self, read: _Read, lists: npt.NDArray[np.object_]) -> Columns:
+        """The features of the contents that the lists name, and `content_id`: each content once, in order of its id."""
+        ids = sorted({content_id for met in {id(ids): ids for ids in lists}.values() for content_id in met or ()})
+        named = Columns.from_frame(pl.DataFrame({"content_id": pl.Series(ids, dtype=pl.String)}))
+        return named.beside(self._fetch(read, "content_id", ids))
 
     def _fetch_rows(self, read: _Read | None, key: str, ids: Sequence[str]) -> Columns:
         """One row an id; the store is asked for each id once."""
@@ -192,8 +205,8 @@ class Store:
 
     # -- offline
 
-    def training_frame(self, entity_rows: pl.DataFrame, service: str) -> pl.DataFrame:
-        """The service's features as of each row's `event_timestamp`.
+    def training_frame(self, entity_rows: pl.DataFrame, service: str, *, vectors: bool = True) -> pl.DataFrame:
+        """The service's features as of each row's `event_timestamp`, those of embeddings only with `vectors`.
 
         `entity_rows` has `event_timestamp` (UTC), the ids that the service's views need (`content_id`,
         `creator_id` with "" for none, `user_id`) and any other columns, which pass through. Every row comes
@@ -201,14 +214,16 @@ class Store:
         """
         keys = [k for k in _KEYS if k in entity_rows.columns] + ["event_timestamp"]
         distinct = entity_rows.select(keys).unique(maintain_order=True).with_row_index("row")
-        feature_service = self._feature_service(service)
+        fields = {name: view for read in self._service(service).values() for name, view in read.fields.items()}
+        asked: Any = self._feature_service(service)
+        if not vectors:
+            fields = {name: view for name, view in fields.items() if "embedding" not in view.tags}
+            asked = [f"{view.name}:{name}" for name, view in fields.items()]
         with _quiet():
-            job = self._feast.get_historical_features(distinct.to_pandas(), feature_service)
-            table = job.to_arrow()
+            table = self._feast.get_historical_features(distinct.to_pandas(), asked).to_arrow()
         found = pl.DataFrame(pl.from_arrow(table)).sort("row")
         if found["row"].to_list() != list(range(distinct.height)):
             raise StateError(f"the offline store gave {found.height} rows for {distinct.height} asked")
-        fields = {name: view for read in self._service(service).values() for name, view in read.fields.items()}
         features = found.select(_as_declared(name, view) for name, view in fields.items())
         order = entity_rows.select(keys).join(distinct, on=keys, how="left", maintain_order="left")["row"]
         return pl.concat([entity_rows, features[order]], how="horizontal")
@@ -249,22 +264,11 @@ class Store:
 
     def _is_online(self, view: FeatureView) -> bool:
         """Whether the view's first key is there: the online store may have been emptied since the mark was made."""
-        first = pl.scan_parquet(_folder(view) / "*.parquet").select(view.join_keys).head(1).collect()
+        first = pl.scan_parquet(folder_of(view) / "*.parquet").select(view.join_keys).head(1).collect()
         references = [f"{view.name}:{feature.name}" for feature in view.features]
         if first.is_empty():
             return True
         return holds_any(self._feast.get_online_features(references, first.to_dicts()).proto, view)
-
-
-def repo_config(settings: Settings) -> RepoConfig:
-    """`feature_store.yaml`, or the file that Feast's own variable names, with its places put into the workspace."""
-    path = Path(os.environ.get(FEAST_FS_YAML_FILE_PATH_ENV_NAME, REPOSITORY / "feature_store.yaml"))
-    raw = yaml.safe_load(path.read_text())
-    registry, online = raw["registry"], raw["online_store"]
-    registry["path"] = registry["path"].replace("sqlite+workspace:///", f"sqlite:///{settings.home}/")
-    if "path" in online:
-        online["path"] = str(settings.home / online["path"])
-    return RepoConfig(**raw, repo_path=REPOSITORY)
 
 
 def _as_declared(name: str, view: FeatureView) -> pl.Expr:
@@ -278,27 +282,6 @@ def _require_ids(field: str, ids: Sequence[str]) -> None:
     for position, value in enumerate(ids):
         if not isinstance(value, str) or not value:
             raise InputError(f"{field}[{position}]: an id is a text that is not empty, not {value!r}")
-
-
-def _folder(view: FeatureView) -> Path:
-    """Where the Parquet of the view's offline rows lies."""
-    source = view.batch_source
-    if not isinstance(source, FileSource):
-        raise StateError(f"view {view.name} is not read from files: run `larder apply`")
-    return Path(source.path)
-
-
-def _last_time(view: FeatureView) -> datetime:
-    """The latest event time among the view's rows; the beginning where there are none."""
-    latest = pl.scan_parquet(_folder(view) / "*.parquet").select(pl.col("event_timestamp").max()).collect().item()
-    return latest or BEGINNING
-
-
-def _require_rows(view: FeatureView) -> None:
-    folder = _folder(view)
-    if not any(folder.glob("*.parquet")):
-        mend = f"embed {view.tags['embedding']}" if "embedding" in view.tags else "ingest DATASET"
-        raise StateError(f"view {view.name}: no rows under {folder}: run `larder {mend}`")
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 from feast import FeatureView, Field
-from feast.types import Array, FeastType, Float32, Int64, String
+from feast.types import Array, FeastType, Float32, Float64, Int64, String
 
 from feature_repo import entities
 from feature_repo.catalog import Catalog
@@ -29,6 +29,7 @@ _TYPES: dict[pl.DataType, FeastType] = {
     pl.String(): String,
     pl.List(pl.String()): Array(String),
     pl.List(pl.Int64()): Array(Int64),
+    pl.List(pl.Float64()): Array(Float64),
 }
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from feature_repo.errors import LarderError
-from larder import commands_data, commands_models
+from larder import commands_data, commands_evaluate, commands_models
 from larder.exits import INTERRUPTED, exit_code
 from larder.session import Json, workspace
 
@@ -33,7 +33,7 @@ def _start(
 
     The main job, in order: **ingest** → **embed** → **apply** → **materialize** → **index** → **train** →
     **release** → **serve**; then **predict** and **similar** ask the server. `larder demo` does all of it;
-    **fetch** gets clips to begin with.
+    **fetch** gets clips to begin with, **evaluate** compares predictors.
 
     Settings are environment variables, `LARDER_HOME` (the workspace) first of all; the README lists them.
     """
@@ -52,6 +52,7 @@ for _command in (
     commands_data.materialize,
     commands_data.index,
     commands_models.train,
+    commands_evaluate.evaluate,
     commands_models.release,
     commands_models.serve,
     commands_models.predict,

@@ -84,7 +84,8 @@ def embed(
     `larder apply`, and is served until `larder release`. `--prune` removes versions that are neither in use, nor
     chosen by the settings, nor pinned by a release.
 
-    `user_sequence` makes vectors of users, in this process, and comes last: it reads those of contents.
+    Embeddings that are made of others' vectors (`aligned_*`) come after those. `user_sequence` makes vectors of users,
+    in this process, and comes last.
 
     On Ray every node needs Larder and sees the workspace and the media under the same paths; this process plans
     and records, nodes may come and go.
@@ -92,6 +93,7 @@ def embed(
     Example: `larder embed efficientnet_lite0 minilm`
     """
     with workspace() as space:
+        from embedders.specs import bases_first
         from embedders.user_specs import USER_SPECS
         from larder import show, steps
 
@@ -100,7 +102,8 @@ def embed(
             return
         chosen = engine.open(ray_address)
         wanted = names or space.settings.embeddings
-        reports = [steps.embed(space, name, retry_failed, chosen) for name in wanted if name not in USER_SPECS]
+        contents = bases_first([name for name in wanted if name not in USER_SPECS], space.settings)
+        reports = [steps.embed(space, name, retry_failed, chosen) for name in contents]
         users = [steps.embed_users(space, name) for name in wanted if name in USER_SPECS]
         show.embed(space.display, reports, users, as_json)
 
@@ -143,11 +146,14 @@ def index(
     embeddings: Annotated[list[str] | None, typer.Argument(help="Embeddings; default: all that were run.")] = None,
     kind: Annotated[str, typer.Option(help="auto, exact, hnsw or ivf, with parameters: hnsw:ef_search=256")] = "auto",
     rollback: Annotated[bool, typer.Option("--rollback", help="Go back to the version before.")] = False,
+    prune: Annotated[bool, typer.Option("--prune", help="Build nothing: delete versions that no one needs.")] = False,
+    keep: Annotated[int, typer.Option(help="With --prune: how many to keep of those last in use.", min=1)] = 2,
     as_json: Json = False,
 ) -> None:
     """Build a FAISS index of an embedding, measure its recall and publish it.
 
-    An index whose recall@10 against exact search is under LARDER_RECALL_GATE is not published.
+    An index whose recall@10 against exact search is under LARDER_RECALL_GATE is not published. `--prune` keeps what a
+    release in use, or one to go back to, has pinned.
 
     Example: `larder index minilm --kind hnsw:ef_search=256`
     """
@@ -158,6 +164,9 @@ def index(
         names = embeddings or list(space.catalog.embeddings())
         if not names:
             raise StateError("nothing is embedded yet: run `larder embed`")
+        if prune:
+            show.pruned(space.display, steps.prune_indexes(space, names, keep), as_json)
+            return
         if rollback:
             manifests = [versions.rollback(space.settings, name) for name in names]
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -15,41 +16,63 @@ Address = Annotated[str, typer.Option(help="Server to ask, HOST:PORT; default: w
 
 def train(
     name: Annotated[str, typer.Argument(help="A predictor or an encoder, see above.")] = "popularity",
-    split: Annotated[str, typer.Option(help="How contents are held out: random or time.")] = "random",
+    config: Annotated[Path | None, typer.Option(help="Predictors: fields of the configuration, a TOML file.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Predictors: one field, before the file; repeatable.", metavar="KEY=VALUE"),
+    ] = None,
+    tune: Annotated[int | None, typer.Option(help="Predictors: try so many configurations first.", min=1)] = None,
+    split: Annotated[
+        str | None, typer.Option(help="How rows are held out: a name, or a folder; see `larder evaluate`.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of split and model; default: LARDER_SEED.")] = None,
-    iterations: Annotated[int | None, typer.Option(help="Predictors: trees at most.", min=1)] = None,
+    iterations: Annotated[int | None, typer.Option(help="Predictors of trees: trees at most.", min=1)] = None,
     epochs: Annotated[int | None, typer.Option(help="Encoders: passes over the data at most.", min=1)] = None,
     as_json: Json = False,
 ) -> None:
     """Train a predictor on the store's features, or fit an encoder on the catalog itself.
 
     Predictors: **popularity**, from the point-in-time frame, measured on held-out contents with baselines beside it;
-    the same data and options are not trained on twice.
+    the same data and options are not trained on twice. `--tune 30` searches on the validation rows for a better
+    configuration, trains that one and keeps it as `tuning/PREDICTOR.toml`; a search that was stopped goes on.
+    Trainings are runs in MLflow (LARDER_TRACKING: a server, or off).
 
     Encoders: **conv3d**, a small 3D CNN, on clips and how engaging they were; **aligned**, heads over picture and text
     vectors, on which belong together; **clip_tuned**, CLIP's projections, on the same; **user_sequence**, a Transformer
     over users' events, on what they did next. A fit is a new version of its embedding: `larder embed` fills it beside
     the old one, `larder apply` puts it in use.
 
-    Example: `larder train popularity --split time`
+    Example: `larder train popularity --split time --set depth=4`
     """
     with workspace() as space:
         from larder import show, steps
         from larder.encoders import ENCODERS, FitOptions
         from predictors.base import PREDICTORS
-        from predictors.config import TrainConfig
+        from predictors.config_file import configure
+        from predictors.recipes import recipe_of
 
-        chosen = space.settings.seed if seed is None else seed
         if name in ENCODERS:
-            _refuse("--iterations", iterations, "predictors", name)
-            show.fitted(space.display, steps.fit(space, name, FitOptions(split, chosen, epochs)), as_json)
+            for option, value in {"config": config, "set": settings, "tune": tune, "iterations": iterations}.items():
+                _refuse(f"--{option}", value, "predictors", name)
+            options = FitOptions(split or "random", space.settings.seed if seed is None else seed, epochs)
+            show.fitted(space.display, steps.fit(space, name, options), as_json)
             return
         if name not in PREDICTORS:
             raise unknown_name("predictor or encoder", name, [*PREDICTORS, *ENCODERS])
         _refuse("--epochs", epochs, "encoders", name)
-        given = {"split": split, "seed": chosen, "iterations": iterations}
-        config = TrainConfig(**{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
-        show.train(space.display, steps.train(space, name, config), as_json)
+        given = _fields(config, settings or (), split=split, seed=seed, iterations=iterations)
+        configured = configure(recipe_of(name), {"seed": space.settings.seed, **given})
+        search = steps.tune(space, name, configured, tune, given) if tune else None
+        trained = steps.train(space, name, search.config if search else configured)
+        show.train(space.display, trained, as_json, search)
+
+
+def _fields(config: Path | None, settings: Sequence[str], **options: object) -> dict[str, object]:
+    """Fields of a configuration that are given: `--set` goes before an option, and that before the file."""
+    from predictors.config_file import read_assignments, read_config
+
+    named = {key: value for key, value in options.items() if value is not None}
+    return {**(read_config(config) if config else {}), **named, **read_assignments(settings)}
 
 
 def _refuse(option: str, value: object, kind: str, name: str) -> None:

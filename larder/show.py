@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from larder.display import Display, print_json
 from larder.encoders import ENCODERS
@@ -11,7 +13,6 @@ from larder.encoders import ENCODERS
 if TYPE_CHECKING:
     from embedders.fitted import FittedVersion
     from embedders.runner import RunReport
-    from embedders.stock import Version
     from embedders.user_runner import UserRunReport
     from feature_repo.ingest import IngestReport
     from feature_repo.store import Applied, Materialized
@@ -21,11 +22,13 @@ if TYPE_CHECKING:
     from larder.status import EmbeddingStatus, Status
     from predictors.pins import ReleaseManifest
     from predictors.train import TrainReport
+    from predictors.tuning import Search
 
 MOST_REFUSED = 20
 """Rows of the table of refusals; a folder of clips can have a file and a reason for each."""
 
 METRICS = ("r2", "spearman", "mae", "accuracy", "macro_f1", "weighted_kappa")
+EVENT_METRICS = ("auc", "gauc", "log_loss", "calibration_error", "hr10", "ndcg10")
 
 
 def fetch(display: Display, report: FetchReport, as_json: bool) -> None:
@@ -86,12 +89,12 @@ def embed(display: Display, reports: Sequence[RunReport], users: Sequence[UserRu
             display.note(f"  {report.embedding}: {report.note}")
 
 
-def pruned(display: Display, gone: Sequence[Version], as_json: bool) -> None:
-    """Which old versions were removed."""
+def pruned(display: Display, gone: Sequence[tuple[str, str]], as_json: bool) -> None:
+    """Which old versions were removed, of which embeddings."""
     if as_json:
-        print_json(list(gone))
+        print_json([{"name": name, "version": version} for name, version in gone])
         return
-    display.table("removed", ("embedding", "version"), [(version.name, version.digest) for version in gone])
+    display.table("removed", ("embedding", "version"), gone)
 
 
 def apply(display: Display, applied: Applied, as_json: bool) -> None:
@@ -121,16 +124,33 @@ def index(display: Display, manifests: Sequence[IndexManifest], as_json: bool) -
     display.table("indexed", columns, [(m.embedding, m.version, m.kind, m.count, m.recall) for m in manifests])
 
 
-def train(display: Display, report: TrainReport, as_json: bool) -> None:
-    """Metrics on the held-out contents beside the baselines."""
+def train(display: Display, report: TrainReport, as_json: bool, search: Search | None = None) -> None:
+    """Metrics on the held-out rows beside the baselines; what a search before it found."""
+    if as_json:
+        print_json({**asdict(report), "search": search and asdict(search)})
+        return
+    if search:
+        found = {"trials": search.trials, "begun with": search.begun_with, "best": search.best}
+        display.facts("search on the validation rows", found | dict(search.tried))
+        display.note(f"kept for --config: {search.path}")
+    manifest = report.manifest
+    measures = [name for name in (*METRICS, *EVENT_METRICS) if name in manifest["metrics"]]
+    rows = [("this model", manifest["metrics"])] + [(k.replace("_", " "), v) for k, v in manifest["baselines"].items()]
+    table = [(name, *(float(metrics.get(measure, "nan")) for measure in measures)) for name, metrics in rows]
+    state = "trained before" if report.fresh else "trained"
+    display.table(f"{manifest['name']} {report.version} ({state}), held-out rows", ("model", *measures), table)
+
+
+def comparison(display: Display, report: Mapping[str, Any], out: Path, as_json: bool) -> None:
+    """Models with their intervals, and the differences of every two."""
     if as_json:
         print_json(report)
         return
-    manifest = report.manifest
-    rows = [("this model", manifest["metrics"])] + [(k.replace("_", " "), v) for k, v in manifest["baselines"].items()]
-    table = [(name, *(float(metrics[m]) for m in METRICS)) for name, metrics in rows]
-    state = "trained before" if report.fresh else "trained"
-    display.table(f"{manifest['name']} {report.version} ({state}), held-out contents", ("model", *METRICS), table)
+    from predictors.comparison_text import tables
+
+    for table in tables(report):
+        display.table(table.title, table.columns, table.rows)
+    display.note(f"predictions, comparison.json and comparison.md: {out}")
 
 
 def fitted(display: Display, version: FittedVersion, as_json: bool) -> None:

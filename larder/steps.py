@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from feature_repo.catalog import Catalog
 from feature_repo.settings import Settings
@@ -15,16 +15,17 @@ from larder.display import Display
 if TYPE_CHECKING:
     from embedders.fitted import FittedVersion
     from embedders.runner import Engine, RunReport
-    from embedders.stock import Version
     from embedders.user_runner import UserRunReport
     from feature_repo.ingest import IngestReport
     from feature_repo.store import Applied, Materialized, Store
     from indexers.versions import IndexManifest
     from larder.encoders import FitOptions
-    from predictors.config import TrainConfig
+    from predictors.comparison import CompareOptions
     from predictors.loaded import LoadedRelease
     from predictors.pins import ReleaseManifest
+    from predictors.recipes import Config
     from predictors.train import TrainReport
+    from predictors.tuning import Search
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +72,8 @@ def embed(space: Workspace, name: str, retry_failed: bool = False, engine: Engin
         return run(name, space.settings, space.catalog, advance, retry_failed=retry_failed, engine=engine)
 
 
-def prune(space: Workspace) -> list[Version]:
-    """Remove the versions of embeddings that are neither in use nor chosen nor named by a release."""
+def prune(space: Workspace) -> list[tuple[str, str]]:
+    """Remove the versions of embeddings that are neither in use nor chosen nor named by a release; (name, digest)."""
     from embedders import stock
     from predictors.release import pinned_specs
 
@@ -80,7 +81,7 @@ def prune(space: Workspace) -> list[Version]:
     with space.display.stages("prune"):
         gone = stock.prune(space.settings, space.catalog, pinned)
         space.store.prune(pinned)
-    return gone
+    return [(version.name, version.digest) for version in gone]
 
 
 def apply(space: Workspace) -> Applied:
@@ -107,7 +108,7 @@ def materialize(
     force: bool = False,
 ) -> list[Materialized]:
     """Bring the views online."""
-    from feature_repo.store import BEGINNING
+    from feature_repo.repository import BEGINNING
 
     store = space.store
     done: list[Materialized] = []
@@ -127,16 +128,40 @@ def index(space: Workspace, embedding: str, kind: str = "auto") -> IndexManifest
         return build(space.settings, space.catalog, embedding, kind, stage)
 
 
-def train(space: Workspace, predictor: str, config: TrainConfig) -> TrainReport:
+def prune_indexes(space: Workspace, embeddings: Sequence[str], keep: int) -> list[tuple[str, str]]:
+    """Delete versions of indexes but for the last `keep` in use and what releases pin; (embedding, version) of each."""
+    from indexers.versions import prune as delete
+    from predictors.release import pinned_indexes
+
+    return [
+        (name, version)
+        for name in embeddings
+        for version in delete(space.settings, name, keep, pinned_indexes(space.settings, name))
+    ]
+
+
+def train(space: Workspace, predictor: str, config: Config) -> TrainReport:
     """Train and publish one predictor."""
-    from feature_repo.errors import unknown_name
-    from predictors.base import PREDICTORS
     from predictors.train import train as run
 
-    if predictor not in PREDICTORS:
-        raise unknown_name("predictor", predictor, PREDICTORS)
-    with space.display.stages(f"train {predictor}") as stage:
-        return run(space.settings, space.catalog, space.store, config, stage)
+    with space.display.phases(f"train {predictor}") as stage:
+        return run(space.settings, space.catalog, space.store, config, stage, predictor)
+
+
+def tune(space: Workspace, predictor: str, config: Config, trials: int, fixed: Collection[str]) -> Search:
+    """Search for a predictor's best configuration."""
+    from predictors.tuning import tune as run
+
+    with space.display.phases(f"train {predictor}") as stage:
+        return run(space.settings, space.catalog, space.store, predictor, config, trials, fixed, stage)
+
+
+def evaluate(space: Workspace, predictors: Sequence[str], out: Path, options: CompareOptions) -> dict[str, Any]:
+    """Compare predictors on held-out rows."""
+    from predictors.comparison import compare
+
+    with space.display.phases("evaluate") as stage:
+        return compare(space.settings, space.catalog, space.store, predictors, out, options, stage)
 
 
 def fit(space: Workspace, encoder: str, options: FitOptions) -> FittedVersion:

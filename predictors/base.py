@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -20,12 +20,14 @@ from predictors import golden, versions
 @dataclass(frozen=True, slots=True)
 class Scores:
     """What a predictor says of n rows: `score` (n,) float64, `probabilities` (n, classes) float64 that sum to 1
-    per row, and `classes` (n,) int64, the likeliest class.
+    per row, and `classes` (n,) int64, the likeliest class. `details` are further numbers a row by name, (n,) or (n, k)
+    float64: gates, other heads.
     """
 
     score: npt.NDArray[np.float64]
     probabilities: npt.NDArray[np.float64]
     classes: npt.NDArray[np.int64]
+    details: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
 
 
 class Predictor(Protocol):
@@ -52,6 +54,13 @@ class Predictor(Protocol):
         """Score every row. Raises StateError where a feature is missing or a vector has another length."""
 
 
+class Savable(Predictor, Protocol):
+    """A predictor that was just fitted."""
+
+    def save(self, folder: Path) -> None:
+        """Write the model's files into `folder`; the same model gives the same bytes."""
+
+
 class Loadable(Protocol):
     """The class of a predictor, as `PREDICTORS` names it."""
 
@@ -60,7 +69,15 @@ class Loadable(Protocol):
 
 
 # name -> "module:Class", imported when the predictor is first loaded
-PREDICTORS: Mapping[str, str] = {"popularity": "predictors.catboost:Popularity"}
+PREDICTORS: Mapping[str, str] = {
+    "popularity": "predictors.catboost:Popularity",
+    "engagement_fusion": "predictors.fusion:Fusion",
+    "interest": "predictors.interest:Interest",
+    "interest_factors": "predictors.interest_factors:InterestFactors",
+    "interest_catboost": "predictors.interest_catboost:InterestCatBoost",
+    "interest_blend": "predictors.interest_blend:InterestBlend",
+    "engagement_end_to_end": "predictors.end_to_end:EndToEnd",
+}
 
 
 def load_predictor(settings: Settings, name: str, version: str = "current") -> Predictor:

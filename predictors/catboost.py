@@ -1,39 +1,43 @@
-"""Predictor `popularity`: gradient-boosted trees (Prokhorenkova et al. 2018) over a small assembled matrix."""
+"""Predictor `popularity`: gradient-boosted trees over a small assembled matrix, with calibrated classes."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from catboost import CatBoostClassifier, CatBoostError, CatBoostRegressor
+from catboost import CatBoost, CatBoostError
 
 from feature_repo.columns import Columns
 from feature_repo.errors import StateError
 from feature_repo.files import write_json
+from predictors import boosting
 from predictors.base import Scores
+from predictors.calibration import Calibration, fit_calibration
 from predictors.config import TrainConfig
-from predictors.features import Assembler, Examples, FeatureSet, Matrix
+from predictors.engagement import Examples
+from predictors.features import Assembler, FeatureSet, popularity_features
 from predictors.labels import CLASSES, Quintiles
+from predictors.recipes import Fitted
 from predictors.splits import Splits
+from predictors.tracking import LocalRun, Run
 
 LEAST_TRAINING = 30  # labelled contents in the training split
-_REGRESSOR, _CLASSIFIER, _EMBEDDINGS = "regressor.cbm", "classifier.cbm", "embeddings.json"
-
-Curves = dict[str, dict[str, list[float]]]
+_MODELS = ("regressor", "classifier")
+_STATE = "popularity.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted:
-    """A trained `Popularity`, the edges of its classes, and its loss per iteration: model -> split -> values."""
+class Explanation:
+    """Why rows scored as they did: `contributions` (n, len(names)) float64 sum, with `base`, to the score (n,)."""
 
-    predictor: Popularity
-    quintiles: Quintiles
-    curves: Curves
+    names: tuple[str, ...]
+    contributions: npt.NDArray[np.float64]
+    base: float
 
 
 class Popularity:
@@ -45,43 +49,48 @@ class Popularity:
     def __init__(
         self,
         assembler: Assembler,
-        regressor: CatBoostRegressor,
-        classifier: CatBoostClassifier,
+        models: Mapping[str, CatBoost],
+        calibration: Calibration,
+        quintiles: Quintiles,
         embeddings: Mapping[str, str],
         version: str,
     ) -> None:
         self._version = version
         self._assembler = assembler
-        self._regressor = regressor
-        self._classifier = classifier
+        self._models = models
+        self._calibration = calibration
+        self._quintiles = quintiles
         self._embeddings = {name: embeddings[name] for name in assembler.features.embeddings}
 
     @classmethod
     def fit(
-        cls,
-        examples: Examples,
-        features: FeatureSet,
-        config: TrainConfig,
-        embeddings: Mapping[str, str],
-        version: str = "unpublished",
-    ) -> Fitted:
-        """Train on the training rows, stop on the validation rows; the test rows are not looked at.
+        cls, examples: Examples, features: FeatureSet, config: TrainConfig, run: Run
+    ) -> tuple[Popularity, dict[str, float]]:
+        """Train on the training rows, stop and calibrate on the validation rows; the test rows are not looked at.
 
-        `embeddings` gives the spec digest of each of `features.embeddings`. Raises StateError where there is
-        too little to learn from.
+        With `config.refit` the models then learn from both with as many trees; classes stay those of the training
+        rows. Beside the predictor: what calibration did on the validation rows. Raises StateError where there is too
+        little to learn from.
         """
         splits, scores = examples.splits, examples.scores
         _require_learnable(scores, splits)
         quintiles = Quintiles.fit(scores[splits.train])
+        classes = quintiles.classes(scores)
+        targets: dict[str, npt.NDArray[Any]] = {"regressor": scores, "classifier": classes}
         assembler, matrix = Assembler.fit(examples, features, config)
-        options = _options(config)
-        regressor = CatBoostRegressor(loss_function="RMSE", **options)
-        classifier = CatBoostClassifier(loss_function="MultiClass", classes_count=CLASSES, **options)
-        curves = {
-            "regressor": _train(regressor, matrix, scores, splits),
-            "classifier": _train(classifier, matrix, quintiles.classes(scores), splits),
-        }
-        return Fitted(cls(assembler, regressor, classifier, embeddings, version), quintiles, curves)
+        train, valid = ((matrix[part], part) for part in (splits.train, splits.valid))
+        models, trees = {}, {}
+        for kind, target in targets.items():
+            learnt, stopping = ((block, target[part]) for block, part in (train, valid))
+            models[kind], trees[kind], curves = boosting.stopped(kind, learnt, stopping, config, CLASSES)
+            for split, losses in curves.items():
+                for loss in losses:
+                    run.metric(kind, split, loss)
+        score, logits = (models[kind].predict(valid[0]) for kind in _MODELS)
+        calibration, errors = fit_calibration(score, logits, quintiles.edges, classes[splits.valid])
+        if config.refit:
+            assembler, models = _refit(examples, features, targets, trees, config)
+        return cls(assembler, models, calibration, quintiles, examples.digests, run.version), errors
 
     @property
     def version(self) -> str:
@@ -101,10 +110,9 @@ class Popularity:
     @property
     def importances(self) -> dict[str, dict[str, float]]:
         """Share of each matrix column in the predictions' changes, in percent, by model."""
-        models = {"regressor": self._regressor, "classifier": self._classifier}
         return {
             kind: dict(zip(self._assembler.names, model.get_feature_importance().tolist(), strict=True))
-            for kind, model in models.items()
+            for kind, model in self._models.items()
         }
 
     def score(self, columns: Columns) -> Scores:
@@ -113,64 +121,68 @@ class Popularity:
             return Scores(np.empty(0), np.empty((0, CLASSES)), np.empty(0, np.int64))
         matrix = self._assembler(columns)
         # One thread: waking others costs more than the trees of a request's rows
-        score = self._regressor.predict(matrix, thread_count=1)
-        probabilities = self._classifier.predict(matrix, prediction_type="Probability", thread_count=1)
+        score, logits = (self._models[kind].predict(matrix, thread_count=1) for kind in _MODELS)
+        probabilities = self._calibration(score, logits, self._quintiles.edges)
         return Scores(score, probabilities, probabilities.argmax(axis=1))
+
+    def explain(self, columns: Columns) -> Explanation:
+        """How much each column of the matrix adds to each row's score (SHAP values)."""
+        values = boosting.contributions(self._models["regressor"], self._assembler(columns))
+        return Explanation(self._assembler.names, values[:, :-1], float(values[0, -1]))
 
     def save(self, folder: Path) -> None:
         """Write the model's files into `folder`; the same model gives the same bytes."""
         self._assembler.save(folder)
-        write_json(folder / _EMBEDDINGS, self._embeddings)
-        self._regressor.save_model(str(folder / _REGRESSOR))
-        self._classifier.save_model(str(folder / _CLASSIFIER))
+        state = {
+            "embeddings": self._embeddings,
+            "calibration": self._calibration.to_json(),
+            "edges": list(self._quintiles.edges),
+        }
+        write_json(folder / _STATE, state)
+        for kind, model in self._models.items():
+            model.save_model(str(folder / f"{kind}.cbm"))
 
     @classmethod
     def load(cls, folder: Path) -> Popularity:
         """Read what `save` wrote. Raises StateError where it cannot be read."""
-        regressor, classifier = CatBoostRegressor(), CatBoostClassifier()
         try:
-            embeddings = json.loads((folder / _EMBEDDINGS).read_text())
-            regressor.load_model(str(folder / _REGRESSOR))
-            classifier.load_model(str(folder / _CLASSIFIER))
-        except (OSError, ValueError, CatBoostError) as error:
+            state = json.loads((folder / _STATE).read_text())
+            models = {kind: CatBoost().load_model(str(folder / f"{kind}.cbm")) for kind in _MODELS}
+            calibration, quintiles = Calibration(**state["calibration"]), Quintiles(tuple(state["edges"]))
+            embeddings = dict(state["embeddings"])
+        except (OSError, ValueError, KeyError, TypeError, CatBoostError) as error:
             raise StateError(f"{folder}: the model cannot be read ({error}); train again") from error
-        return cls(Assembler.load(folder), regressor, classifier, embeddings, folder.name)
+        return cls(Assembler.load(folder), models, calibration, quintiles, embeddings, folder.name)
 
 
-def _options(config: TrainConfig) -> dict[str, Any]:
-    return {
-        "iterations": config.iterations,
-        "depth": config.depth,
-        "learning_rate": config.learning_rate,
-        "rsm": config.column_share,
-        "early_stopping_rounds": config.patience,
-        "random_seed": config.seed,
-        "thread_count": config.threads,
-        "allow_writing_files": False,
-        "verbose": False,
+def fit_popularity(examples: Examples, config: TrainConfig, run: Run) -> Fitted:
+    """Fit on every feature; beside it, the same model without any embedding."""
+    features = popularity_features(examples.digests)
+    predictor, errors = Popularity.fit(examples, features, config, run)
+    quiet = LocalRun("metadata only", run.folder)
+    bare, _ = Popularity.fit(examples, FeatureSet(features.numbers, features.words), config, quiet)
+    facts = {"importances": predictor.importances, "calibration": errors}
+    return Fitted(predictor, facts, {"metadata_only": bare})
+
+
+def _refit(
+    examples: Examples,
+    features: FeatureSet,
+    targets: Mapping[str, npt.NDArray[Any]],
+    trees: Mapping[str, list[int]],
+    config: TrainConfig,
+) -> tuple[Assembler, dict[str, CatBoost]]:
+    """Assembler and models of the training and the validation rows, with as many trees as validation asked for."""
+    splits = examples.splits
+    both = np.sort(np.concatenate([splits.train, splits.valid]))
+    assembler, matrix = Assembler.fit(
+        replace(examples, splits=Splits(both, splits.valid, splits.test)), features, config
+    )
+    models = {
+        kind: boosting.refitted(kind, (matrix[both], target[both]), trees[kind], config, CLASSES)
+        for kind, target in targets.items()
     }
-
-
-def _train(model: Any, matrix: Matrix, targets: npt.NDArray[Any], splits: Splits) -> dict[str, list[float]]:
-    """Fit `model` in place; its loss per iteration on the training and validation rows."""
-    train, valid = splits.train, splits.valid
-    model.fit(matrix[train], targets[train], eval_set=(matrix[valid], targets[valid]))
-    _forget_the_run(model)
-    losses = model.get_evals_result()
-    return {split: next(iter(losses[key].values())) for split, key in (("train", "learn"), ("valid", "validation"))}
-
-
-def _forget_the_run(model: Any) -> None:
-    """Take when, by which threads and under what random name it was trained out of `model`, so that equal
-    trainings are equal bytes.
-    """
-    metadata = model.get_metadata()
-    for stamp in ("train_finish_time", "model_guid"):
-        metadata[stamp] = ""
-    params = json.loads(metadata["params"])
-    for options in (params["flat_params"], params["system_options"]):
-        options["thread_count"] = 1  # loading complains of -1
-    metadata["params"] = json.dumps(params)
+    return assembler, models
 
 
 def _require_learnable(scores: npt.NDArray[np.float64], splits: Splits) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,11 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from feature_repo.columns import Columns
-from feature_repo.contracts import EmbeddingSpec
+from feature_repo.contracts import EmbeddingSpec, Modality
 from feature_repo.errors import StateError
 from indexers.search import VectorIndex
 from predictors.base import Predictor
 from predictors.pins import EmbeddingPin, ReleaseManifest
+
+# A grey PNG of one pixel
+_DOT = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg==")
 
 
 class FeatureReader(Protocol):
@@ -75,10 +79,12 @@ class Encoders:
             return self._loaded[name]
 
     def warm(self) -> None:
-        """Load every embedder that a query can need."""
+        """Load every embedder that a query can need, and what it loads at its first query."""
         for name, pin in self._pins.items():
-            if pin.query_modalities:
-                self.get(name)
+            if Modality.TEXT in pin.query_modalities:
+                self.get(name).embed_text("warm")
+            if Modality.IMAGE in pin.query_modalities:
+                self.get(name).embed_image(_DOT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,8 @@ from feature_repo.contracts import digest
 Floats = npt.NDArray[np.float64]
 Vectors = npt.NDArray[np.float32]
 
+_BLOCK = 64  # rows of a product
+
 ALPHAS = tuple(10.0 ** (k / 2) for k in range(-6, 5))  # times the number of rows: the scale of Z'Z
 
 
@@ -44,13 +46,30 @@ class Reduction:
         return len(self.offset)
 
     def __call__(self, vectors: Vectors) -> Vectors:
-        """(n, dim) float32 -> (n, width) float32; a row with NaN stays NaN.
+        """(n, dim) float32 -> (n, width) float32; a row with NaN stays NaN."""
+        return steady_product(vectors, self.weights) + self.offset
 
-        One dot product per row, not a matrix product: those round by the number of rows, and a content must
-        score the same alone and among others.
-        """
-        columns: Vectors = np.vecdot(vectors[:, None, :], self.weights) + self.offset
-        return columns
+
+def steady_product(rows: Vectors, others: Vectors) -> Vectors:
+    """`rows @ others.T`, (n, m) float32, in which a row's numbers do not depend on the rows beside it.
+
+    A matrix product rounds by its shape, and a content must score the same alone and among others: so each product
+    has `_BLOCK` rows, the last one filled up with zeros.
+    """
+    product = np.empty((len(rows), len(others)), np.float32)
+    for start in range(0, len(rows), _BLOCK):
+        block = rows[start : start + _BLOCK]
+        padded = np.zeros((_BLOCK, rows.shape[1]), np.float32)
+        padded[: len(block)] = block
+        product[start : start + _BLOCK] = (padded @ others.T)[: len(block)]
+    return product
+
+
+def unit(vectors: Vectors) -> Vectors:
+    """Rows of length 1; a row of zeros stays one, a row with NaN stays NaN."""
+    length = np.sqrt(np.vecdot(vectors, vectors))[:, None]
+    scaled: Vectors = vectors / np.maximum(length, np.float32(1e-12))
+    return scaled
 
 
 def fit_reduction(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from embedders.base import load_embedder
+from embedders.base import load_pinned
 from embedders.specs import resolve_spec
 from feature_repo.catalog import Catalog
 from feature_repo.errors import LarderError, NotFoundError, StateError
@@ -70,7 +70,7 @@ def load(settings: Settings, catalog: Catalog, store: VersionedReader, version: 
     pins = {name: (pin.spec_digest, pin.dim) for name, pin in manifest.embeddings.items()}
     readers = _each(["store"], lambda _: store.pinned(pins), problems)
     _agree(f"release {manifest.version} cannot be served", problems)
-    encoders = Encoders(manifest.embeddings, lambda name: load_embedder(name, settings))
+    encoders = Encoders(manifest.embeddings, lambda name: load_pinned(name, settings, pins[name][0]))
     return LoadedRelease(manifest, readers["store"], models, indexes, encoders, catalog.titles)
 
 

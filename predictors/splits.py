@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from feature_repo.contracts import digest
-from feature_repo.errors import unknown_name
+from feature_repo.errors import InputError, unknown_name
 
 Rows = npt.NDArray[np.intp]
 
@@ -19,7 +21,7 @@ TRAIN, VALID = 0.8, 0.1  # shares; the rest is the test split
 
 @dataclass(frozen=True, slots=True)
 class Splits:
-    """Disjoint row numbers of a frame: every row is in one of the three."""
+    """Disjoint row numbers of a frame. Every row is in one of the three, unless a folder's files leave it out."""
 
     train: Rows
     valid: Rows
@@ -35,7 +37,7 @@ def random_split(content_ids: Sequence[str], published_at: Sequence[datetime], s
     """80/10/10 by a hash of the id and the seed: a content keeps its split when others come or go."""
     del published_at
     space = float(1 << 64)
-    return _cut(np.array([int(digest("split", str(seed), c, size=8), 16) / space for c in content_ids]))
+    return cut(np.array([int(digest("split", str(seed), c, size=8), 16) / space for c in content_ids]))
 
 
 def time_split(content_ids: Sequence[str], published_at: Sequence[datetime], seed: int) -> Splits:
@@ -44,23 +46,66 @@ def time_split(content_ids: Sequence[str], published_at: Sequence[datetime], see
     order = sorted(range(len(content_ids)), key=lambda row: (published_at[row], content_ids[row]))
     place = np.empty(len(order))
     place[order] = np.arange(len(order)) / max(len(order), 1)
-    return _cut(place)
+    return cut(place)
 
 
 SPLITS: Mapping[str, Callable[[Sequence[str], Sequence[datetime], int], Splits]] = {
     "random": random_split,
+    "global": time_split,  # as the same split of events is called
     "time": time_split,
 }
 
 
 def split(kind: str, content_ids: Sequence[str], published_at: Sequence[datetime], seed: int) -> Splits:
-    """The split of that name. Raises ConfigurationError for a name outside `SPLITS`."""
-    if kind not in SPLITS:
-        raise unknown_name("split", kind, SPLITS)
-    return SPLITS[kind](content_ids, published_at, seed)
+    """The split of that name, or of the folder at that path (`folder_split`).
+
+    Raises ConfigurationError where there is neither.
+    """
+    require_split(kind)
+    if kind in SPLITS:
+        return SPLITS[kind](content_ids, published_at, seed)
+    return folder_split(Path(kind), content_ids)
 
 
-def _cut(place: npt.NDArray[np.float64]) -> Splits:
+def require_split(kind: str) -> None:
+    """Raise ConfigurationError for what is neither a name of `SPLITS` nor a folder."""
+    if kind not in SPLITS and not Path(kind).is_dir():
+        raise unknown_name("split", kind, [*SPLITS, "a folder with train.csv, valid.csv and test.csv"])
+
+
+def folder_split(folder: Path, content_ids: Sequence[str]) -> Splits:
+    """The rows whose ids `train.csv`, `valid.csv` and `test.csv` have in their column `id`; others are in no part.
+
+    Raises InputError where a file cannot be read, names a content that is not among `content_ids`, or one that is in
+    another part.
+    """
+    row_of = {content_id: row for row, content_id in enumerate(content_ids)}
+    seen: set[str] = set()
+    parts: dict[str, Rows] = {}
+    for part in ("train", "valid", "test"):
+        path = folder / f"{part}.csv"
+        ids = _read_ids(path)
+        _refuse(path, "not in the catalog, or have no label", ids, [name for name in ids if name not in row_of])
+        _refuse(path, "in another part, too", ids, [name for name in ids if name in seen])
+        seen.update(ids)
+        parts[part] = np.array(sorted(row_of[name] for name in ids), np.intp)
+    return Splits(**parts)
+
+
+def _read_ids(path: Path) -> list[str]:
+    try:
+        return pl.read_csv(path, columns=["id"], infer_schema=False)["id"].unique(maintain_order=True).to_list()
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise InputError(f"{path} cannot be read as a part of a split, with a column id: {error}") from error
+
+
+def _refuse(path: Path, fault: str, ids: Sequence[str], bad: Sequence[str]) -> None:
+    if bad:
+        named = ", ".join(bad[:5]) + (", …" if len(bad) > 5 else "")
+        raise InputError(f"{path}: {len(bad)} of {len(ids)} contents are {fault}: {named}")
+
+
+def cut(place: npt.NDArray[np.float64]) -> Splits:
     """Rows by their place in [0, 1)."""
     kinds = np.searchsorted([TRAIN, TRAIN + VALID], place, side="right")
     train, valid, test = (np.flatnonzero(kinds == kind) for kind in range(3))

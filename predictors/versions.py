@@ -61,7 +61,8 @@ def publish(settings: Settings, name: str, version: str, write: Callable[[Path],
     with replacing(folder) as beside:
         beside.mkdir()
         manifest = write(beside)
-        files = {path.name: digest_file(path) for path in sorted(beside.iterdir())}
+        written = sorted(path for path in beside.rglob("*") if path.is_file())
+        files = {path.relative_to(beside).as_posix(): digest_file(path) for path in written}
         write_json(beside / MANIFEST, {**manifest, "files": files})
         if folder.exists():  # only a version that failed its check is written again
             shutil.rmtree(folder)

@@ -14,6 +14,8 @@ from feature_repo.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 
+os.environ.setdefault("LARDER_TRACKING", "off")  # a tracking store takes seconds to make: its own tests turn it on
+
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:

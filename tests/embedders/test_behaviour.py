@@ -14,10 +14,10 @@ from feature_repo.catalog_rows import CatalogItem
 from feature_repo.contracts import Modality
 from feature_repo.errors import ConfigurationError, MediaError
 from feature_repo.settings import Settings, load_settings
-from tests.embedders import aligned, audio, tiny, video
+from tests.embedders import aligned, audio, tiny, tuned, video
 from tests.embedders.behaviour import Case
 
-CASES: dict[str, Case] = {**tiny.CASES, **audio.CASES, **video.CASES, **aligned.CASES}
+CASES: dict[str, Case] = {**tiny.CASES, **audio.CASES, **video.CASES, **aligned.CASES, **tuned.CASES}
 
 
 @dataclass(frozen=True)

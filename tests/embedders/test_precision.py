@@ -23,7 +23,7 @@ from feature_repo.vectors import read_vectors
 from tests.embedders import tiny
 from tests.embedders.behaviour import item, texts
 
-HAS_BFLOAT16 = precision._multiplies_bfloat16("cpu")
+HAS_BFLOAT16 = precision.multiplies_bfloat16("cpu")
 
 
 def asked(tmp_path: Path, what: str, **more: object) -> Settings:

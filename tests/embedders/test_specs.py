@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from embedders.specs import SPECS, resolve_spec
+from embedders.specs import SPECS, bases_first, resolve_spec
 from feature_repo.errors import ConfigurationError
 from feature_repo.settings import Settings
 
@@ -19,6 +20,13 @@ def test_the_table_is_keyed_by_name() -> None:
 def test_bundled_specs_need_no_settings(settings: Settings) -> None:
     assert resolve_spec("minilm", settings) is SPECS["minilm"]
     assert resolve_spec("efficientnet_lite0", settings).dim == 1280
+
+
+def test_what_is_made_of_other_embeddings_comes_after_them(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    derived = replace(SPECS["minilm"], name="derived", options={"base": "minilm"})
+    monkeypatch.setattr("embedders.specs.SPECS", {**SPECS, "derived": derived})
+    names = ["mfcc", "derived", "minilm", "log_mel"]
+    assert bases_first(names, settings) == ["mfcc", "minilm", "log_mel", "derived"]
 
 
 def test_bundled_digests_stay() -> None:

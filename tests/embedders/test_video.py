@@ -7,9 +7,9 @@ import pytest
 import torch
 from torchvision.models import get_model  # type: ignore[import-untyped]
 
-from embedders.base import load_embedder
+from embedders.base import load_embedder, load_pinned
 from embedders.conv3d import SmallC3D
-from embedders.fitted import publish
+from embedders.fitted import publish, versions
 from embedders.media.image import Fit
 from embedders.media.video import Frames, Sampling
 from embedders.specs import SPECS, resolve_spec
@@ -124,6 +124,26 @@ def test_an_embedder_never_gives_vectors_of_a_fit_that_its_spec_does_not_name(se
     publish(settings, "conv3d", weights(1), {"dim": 256})
     with pytest.raises(StateError, match="fitted again meanwhile"):
         Conv3dEmbedder(spec, settings)
+
+
+def test_what_a_release_pins_is_loaded_though_the_encoder_was_fitted_again(settings: Settings) -> None:
+    publish(settings, "conv3d", weights(0), {"dim": 256})
+    pinned = resolve_spec("conv3d", settings).digest
+    publish(settings, "conv3d", weights(1), {"dim": 256})
+    assert load_pinned("conv3d", settings, pinned).spec.digest == pinned != resolve_spec("conv3d", settings).digest
+    with pytest.raises(StateError, match=r"no longer makes vectors of spec abc.*larder release"):
+        load_pinned("conv3d", settings, "abc")
+
+
+def test_the_settings_may_name_an_earlier_fit(settings: Settings) -> None:
+    publish(settings, "conv3d", weights(0), {"dim": 256})
+    before = resolve_spec("conv3d", settings)
+    first, second = before.digest, publish(settings, "conv3d", weights(1), {"dim": 256})
+    assert len(versions(settings, "conv3d")) == 2
+    (older,) = set(versions(settings, "conv3d")) - {second.version}
+    assert resolve_spec("conv3d", settings.model_copy(update={"fitted": {"conv3d": older}})).digest == first
+    with pytest.raises(StateError, match="larder train conv3d"):
+        resolve_spec("conv3d", settings.model_copy(update={"fitted": {"conv3d": "unknown"}}))
 
 
 def test_the_small_net_is_small() -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from feature_repo.catalog import Catalog
+from feature_repo.repository import REPOSITORY
 from feature_repo.schema import VIEWS
 from feature_repo.settings import Settings
-from feature_repo.store import REPOSITORY, Store
+from feature_repo.store import Store
 
 FEAST = Path(sys.executable).with_name("feast")
 

@@ -98,6 +98,22 @@ def test_recent_events_are_the_last_ones_before_the_stamp(events: list[Interacti
         assert row["recent_contents"] == [e.content_id for e in own[-RECENT:]]
         assert row["recent_events"] == [e.event.value for e in own[-RECENT:]]
         assert row["recent_times"] == [int(e.timestamp.timestamp()) for e in own[-RECENT:]]
+        assert row["recent_values"] == [e.value for e in own[-RECENT:]]
+
+
+def test_a_finer_grain_tells_what_was_done_earlier_the_same_day() -> None:
+    events = [Interaction("u", f"c{i}", EventType.RATING, START + timedelta(seconds=i // 2), 4.0) for i in range(4)]
+    events.append(Interaction("u", "c9", EventType.RATING, START + timedelta(days=1), 1.0))
+    recent = user_recent(_frame(events), "1s").sort("event_timestamp")
+    assert recent["recent_contents"].list.len().to_list() == [2, 4, 5]
+    counted = user_stats(_frame(events), "1s").sort("event_timestamp")
+    assert counted["event_timestamp"].to_list() == [
+        START + timedelta(seconds=1),
+        START + timedelta(seconds=2),
+        START + timedelta(days=1, seconds=1),
+    ]
+    assert counted["user_ratings"].to_list() == [2, 4, 5]
+    assert counted["user_active_days"].to_list() == [1, 1, 2]
 
 
 def test_only_so_many_recent_events_are_kept() -> None:

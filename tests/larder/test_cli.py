@@ -84,7 +84,11 @@ class TestMainJob:
 
     def test_views_are_applied_and_brought_online_once(self, job: dict[str, Any]) -> None:
         views = sorted([*VIEWS, *EMBEDDINGS])
-        assert job["apply"] == {"views": views, "services": ["fusion", "interest", "popularity"], "removed": []}
+        assert job["apply"] == {
+            "views": views,
+            "services": ["end_to_end", "fusion", "interest", "popularity"],
+            "removed": [],
+        }
         assert job["materialize"] == [{"view": view, "fresh": False} for view in views]
         assert job["materialize again"] == [{"view": view, "fresh": True} for view in views]
 
@@ -123,6 +127,13 @@ class TestMainJob:
         told = {"embed": "minilm", "apply": "services", "materialize": "fresh already", "index": "recall@10"}
         told |= {"train": "trained before", "release": job["release"]["version"], "status": str(shell.home)}
         assert told[step] in said
+
+    def test_old_indexes_go_but_for_what_a_release_pins(self, job: dict[str, Any], shell: Shell) -> None:
+        pinned = job["release"]["indexes"]["minilm"]
+        older, newer = (shell.ok("index", "minilm", "--kind", f"hnsw:m={m}", "--json").json[0] for m in (16, 24))
+        gone = shell.ok("index", "minilm", "--prune", "--keep", "1", "--json").json
+        assert gone == [{"name": "minilm", "version": older["version"]}]
+        assert shell.ok("index", "minilm", "--rollback", "--json").json[0]["version"] == pinned != newer["version"]
 
 
 class TestAskingTheServer:
@@ -197,7 +208,14 @@ class TestErrors:
             (2, ("train", "conv3d", "--iterations", "3"), "conv3d is none"),
             (6, ("train", "conv3d"), "none of 0 clips has a counter"),
             (6, ("train", "user_sequence"), "run `larder embed"),
-            (2, ("train", "--split", "nosuch"), "valid: random, time"),
+            (2, ("train", "--split", "nosuch"), "global, random, time"),
+            (2, ("train", "--set", "dept=3"), "did you mean depth?"),
+            (2, ("train", "--set", "depth=x"), "depth: input should be a valid integer"),
+            (2, ("train", "--config", "no/such.toml"), "no/such.toml: No such file"),
+            (2, ("train", "conv3d", "--tune", "3"), "--tune is for predictors, and conv3d is none"),
+            (2, ("evaluate", "nosuch"), "unknown predictor 'nosuch'; valid: "),
+            (2, ("evaluate", "popularity", "--config", "a.toml"), "write PREDICTOR=FILE"),
+            (6, ("evaluate", "popularity"), "run `larder ingest`"),
             (6, ("apply",), "run `larder ingest"),
             (6, ("materialize",), "run `larder apply`"),
             (6, ("index", "minilm"), "run `larder embed minilm`"),
@@ -289,7 +307,8 @@ def _refused(outcome: Outcome, code: int, words: str) -> None:
 
 class TestHelp:
     def test_the_commands_are_those_of_the_main_job_and_around_it(self) -> None:
-        assert set(COMMANDS) == {name.split()[0] for name in JOB} | {"fetch", "serve", "predict", "similar", "demo"}
+        around = {"fetch", "serve", "predict", "similar", "demo", "evaluate"}
+        assert set(COMMANDS) == {name.split()[0] for name in JOB} | around
 
     @pytest.mark.parametrize("command", COMMANDS)
     def test_every_command_has_an_example_of_itself(self, command: str, tmp_path: Path) -> None:

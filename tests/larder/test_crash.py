@@ -20,8 +20,9 @@ from feast import FeatureStore, FileSource
 from feature_repo import catalog_schema
 from feature_repo.catalog import Catalog
 from feature_repo.files import BESIDE
+from feature_repo.repository import repo_config
 from feature_repo.settings import Settings, load_settings
-from feature_repo.store import Store, repo_config
+from feature_repo.store import Store
 from tests.larder.crashing import work
 
 pytestmark = pytest.mark.crash

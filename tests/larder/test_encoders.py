@@ -54,7 +54,7 @@ def test_conv3d_from_fit_to_switch(shell: Shell) -> None:
     assert [(e["spec_digest"], e["in_use"]) for e in of(shell, "conv3d")] == [
         (new["spec_digest"], True), (old["spec_digest"], False),
     ]  # fmt: skip
-    assert [gone["digest"] for gone in shell.ok("embed", "--prune", "--json").json] == [old["spec_digest"]]
+    assert [gone["version"] for gone in shell.ok("embed", "--prune", "--json").json] == [old["spec_digest"]]
     assert [e["spec_digest"] for e in of(shell, "conv3d")] == [new["spec_digest"]]
 
 

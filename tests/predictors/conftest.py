@@ -22,7 +22,7 @@ def planted() -> Planted:
 @pytest.fixture(scope="session")
 def quick() -> TrainConfig:
     """A configuration that trains in well under a second."""
-    return TrainConfig(iterations=60, patience=20, depth=4, learning_rate=0.2, resamples=20, threads=1)
+    return TrainConfig(iterations=60, patience=20, depth=4, learning_rate=0.2, resamples=20, bags=2, threads=1)
 
 
 def put(planted: Planted, catalog: Catalog) -> Catalog:

@@ -12,7 +12,7 @@ import polars as pl
 from feature_repo.columns import Columns
 from feature_repo.contracts import Content, EmbeddingSpec, Modality
 from feature_repo.schema import CONTENT_META, CREATOR_STATS
-from predictors.features import Examples
+from predictors.engagement import Examples
 from predictors.splits import random_split
 
 DIM = 16
@@ -32,7 +32,7 @@ class Planted:
     def examples(self) -> Examples:
         splits = random_split(self.content_ids, self.published, seed=0)
         columns = Columns.from_frame(self.frame).take(range(len(self.content_ids)))  # a copy that tests may change
-        return Examples(columns, self.content_ids, self.scores.copy(), splits)
+        return Examples(columns, tuple(self.contents()), self.scores.copy(), splits, {SPEC.name: SPEC.digest})
 
     def contents(self) -> list[Content]:
         rows = zip(self.content_ids, self.published, np.expm1(self.scores).tolist(), strict=True)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import threading
 import time
 from dataclasses import replace
@@ -7,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 import pytest
+from PIL import Image
 
 from feature_repo.contracts import EmbeddingSpec, Modality
 from feature_repo.errors import StateError
@@ -57,13 +59,21 @@ def test_an_embedder_of_another_spec_is_refused() -> None:
         encoders.get("zeros")
 
 
-def test_warming_loads_those_that_queries_need() -> None:
+def test_warming_loads_those_that_queries_need_and_asks_them_once() -> None:
     loads: list[str] = []
+    pictures: list[bytes] = []
+
+    class Seeing(Zeros):
+        def embed_image(self, data: bytes) -> npt.NDArray[np.float32]:
+            pictures.append(data)
+            return super().embed_image(data)
 
     def load(name: str) -> Zeros:
         loads.append(name)
-        return Zeros()
+        return Seeing()
 
-    pins = {"zeros": EmbeddingPin(SPEC.digest, 4, ("text",)), "deaf": EmbeddingPin(SPEC.digest, 4)}
-    Encoders(pins, load).warm()
-    assert loads == ["zeros"]
+    text, both = EmbeddingPin(SPEC.digest, 4, ("text",)), EmbeddingPin(SPEC.digest, 4, ("image", "text"))
+    Encoders({"text": text, "both": both, "deaf": EmbeddingPin(SPEC.digest, 4)}, load).warm()
+    assert loads == ["text", "both"]
+    (picture,) = pictures
+    assert Image.open(io.BytesIO(picture)).size == (1, 1)

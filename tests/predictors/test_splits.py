@@ -1,9 +1,10 @@
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from feature_repo.errors import ConfigurationError
+from feature_repo.errors import ConfigurationError, InputError
 from predictors.splits import SPLITS, Splits, split
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -56,5 +57,38 @@ def test_the_time_split_tests_on_the_latest() -> None:
 
 
 def test_an_unknown_split_names_the_valid_ones() -> None:
-    with pytest.raises(ConfigurationError, match="random, time"):
+    with pytest.raises(ConfigurationError, match=r"folder with train\.csv.*random, time"):
         split("shuffle", [], [], seed=0)
+
+
+def write_parts(folder: Path, train: str, valid: str, test: str) -> str:
+    for part, ids in {"train": train, "valid": valid, "test": test}.items():
+        (folder / f"{part}.csv").write_text("title,id\n" + "".join(f"x,{name}\n" for name in ids.split()))
+    return str(folder)
+
+
+def test_a_folder_names_the_rows_of_each_part(tmp_path: Path) -> None:
+    ids, times = contents(6)
+    parts = split(write_parts(tmp_path, "c3 c0 c0", "c5", "c1"), ids, times, seed=0)
+    assert (parts.train.tolist(), parts.valid.tolist(), parts.test.tolist()) == ([0, 3], [5], [1])
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        (("c0 c1", "c8 c9", "c2"), r"valid\.csv: 2 of 2 contents are not in the catalog, or have no label: c8, c9$"),
+        (("c0 c1", "c2", "c3 c1"), r"test\.csv: 1 of 2 contents are in another part, too: c1"),
+        ((" ".join(f"d{i}" for i in range(9)), "", ""), "9 of 9.*d4, …"),
+    ],
+)
+def test_ids_that_cannot_be_used_are_counted_and_named(tmp_path: Path, parts: tuple[str, str, str], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        split(write_parts(tmp_path, *parts), *contents(6), seed=0)
+
+
+def test_a_folder_without_the_files_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"train\.csv cannot be read"):
+        split(str(tmp_path), *contents(6), seed=0)
+    (tmp_path / "train.csv").write_text("name\nc0\n")
+    with pytest.raises(InputError, match=r"train\.csv cannot be read .* column id"):
+        split(str(tmp_path), *contents(6), seed=0)

@@ -46,7 +46,7 @@ def test_the_manifest_says_what_was_trained_and_how_good_it_is(report: training.
 
 def test_the_stages_are_told(settings: Settings, fill: Fill, planted: Planted, quick: TrainConfig) -> None:
     told: list[str] = []
-    training.train(settings, fill(planted), FrameStore(planted.frame), quick, told.append)
+    training.train(settings, fill(planted), FrameStore(planted.frame), quick, lambda name, *_: told.append(name))
     assert told == ["features", "fit", "evaluate", "publish"]
 
 
@@ -70,7 +70,7 @@ def test_the_same_data_is_not_trained_on_twice(
 ) -> None:
     before = files(report.folder)
     told: list[str] = []
-    again = training.train(settings, catalog, FrameStore(planted.frame), quick, told.append)
+    again = training.train(settings, catalog, FrameStore(planted.frame), quick, lambda name, *_: told.append(name))
     assert (again.version, again.fresh, report.fresh, told) == (report.version, True, False, ["features"])
     assert again.manifest == report.manifest
     assert files(report.folder) == before
