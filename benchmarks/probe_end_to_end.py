@@ -29,10 +29,10 @@ from feature_repo.files import write_json
 from feature_repo.settings import Settings
 from feature_repo.store import Store
 from predictors.base import Scores
-from predictors.end_to_end_config import EndToEndConfig
-from predictors.end_to_end_data import MediaExamples, read_media
-from predictors.end_to_end_train import fit_end_to_end
-from predictors.evaluate import evaluate
+from predictors.end_to_end.config import EndToEndConfig
+from predictors.end_to_end.data import MediaExamples, read_media
+from predictors.end_to_end.train import fit_end_to_end
+from predictors.evaluation.engagement_metrics import evaluate
 from predictors.labels import Quintiles
 from predictors.tracking import LocalRun
 

@@ -33,10 +33,10 @@ from feature_repo.settings import Settings
 from feature_repo.store import Store
 from predictors.base import Predictor
 from predictors.engagement import Examples, read_engagement
-from predictors.evaluate import evaluate
-from predictors.fusion import Fusion
-from predictors.fusion_config import FusionConfig
-from predictors.fusion_fit import fit_fusion
+from predictors.evaluation.engagement_metrics import evaluate
+from predictors.fusion.config import FusionConfig
+from predictors.fusion.fit import fit_fusion
+from predictors.fusion.predictor import Fusion
 from predictors.labels import Quintiles
 from predictors.splits import Rows, folder_split
 from predictors.tracking import LocalRun

@@ -31,12 +31,12 @@ from feature_repo.columns import Columns
 from feature_repo.files import write_json
 from feature_repo.settings import load_settings
 from feature_repo.store import Store
-from predictors.interest_baselines import NAIVE, ranking_baselines
-from predictors.interest_data import EventData, read_interest
-from predictors.interest_examples import EventExamples
-from predictors.interest_labels import ExampleConfig
-from predictors.interest_metrics import Outcome
-from predictors.ranking_metrics import list_measures
+from predictors.evaluation.ranking import list_measures
+from predictors.interest.baselines import NAIVE, ranking_baselines
+from predictors.interest.data import EventData, read_interest
+from predictors.interest.examples import EventExamples
+from predictors.interest.labels import ExampleConfig
+from predictors.interest.metrics import Outcome
 from predictors.recipes import recipe_of
 from predictors.tracking import LocalRun
 

@@ -34,12 +34,12 @@ from feature_repo.ingest import ingest
 from feature_repo.settings import Settings
 from feature_repo.store import Store
 from predictors.calibration import calibration_error, log_loss
-from predictors.catboost import Popularity
 from predictors.config import TrainConfig
 from predictors.engagement import Examples, read_engagement
-from predictors.evaluate import evaluate
-from predictors.features import FeatureSet, popularity_features
+from predictors.evaluation.engagement_metrics import evaluate
 from predictors.labels import Quintiles
+from predictors.popularity.features import FeatureSet, popularity_features
+from predictors.popularity.predictor import Popularity
 from predictors.splits import Splits
 from predictors.tracking import LocalRun
 

@@ -39,8 +39,8 @@ def evaluate(
     """
     with workspace() as space:
         from larder import show, steps
-        from predictors.comparison import CompareOptions
         from predictors.config_file import read_config
+        from predictors.evaluation.comparison import CompareOptions
 
         options = CompareOptions(
             split=split,

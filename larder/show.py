@@ -146,7 +146,7 @@ def comparison(display: Display, report: Mapping[str, Any], out: Path, as_json: 
     if as_json:
         print_json(report)
         return
-    from predictors.comparison_text import tables
+    from predictors.evaluation.text import tables
 
     for table in tables(report):
         display.table(table.title, table.columns, table.rows)

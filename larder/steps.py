@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from feature_repo.store import Applied, Materialized, Store
     from indexers.versions import IndexManifest
     from larder.encoders import FitOptions
-    from predictors.comparison import CompareOptions
+    from predictors.evaluation.comparison import CompareOptions
     from predictors.loaded import LoadedRelease
     from predictors.pins import ReleaseManifest
     from predictors.recipes import Config
@@ -158,7 +158,7 @@ def tune(space: Workspace, predictor: str, config: Config, trials: int, fixed: C
 
 def evaluate(space: Workspace, predictors: Sequence[str], out: Path, options: CompareOptions) -> dict[str, Any]:
     """Compare predictors on held-out rows."""
-    from predictors.comparison import compare
+    from predictors.evaluation.comparison import compare
 
     with space.display.phases("evaluate") as stage:
         return compare(space.settings, space.catalog, space.store, predictors, out, options, stage)

@@ -70,13 +70,13 @@ class Loadable(Protocol):
 
 # name -> "module:Class", imported when the predictor is first loaded
 PREDICTORS: Mapping[str, str] = {
-    "popularity": "predictors.catboost:Popularity",
-    "engagement_fusion": "predictors.fusion:Fusion",
-    "interest": "predictors.interest:Interest",
-    "interest_factors": "predictors.interest_factors:InterestFactors",
-    "interest_catboost": "predictors.interest_catboost:InterestCatBoost",
-    "interest_blend": "predictors.interest_blend:InterestBlend",
-    "engagement_end_to_end": "predictors.end_to_end:EndToEnd",
+    "popularity": "predictors.popularity.predictor:Popularity",
+    "engagement_fusion": "predictors.fusion.predictor:Fusion",
+    "interest": "predictors.interest.predictor:Interest",
+    "interest_factors": "predictors.interest.factors:InterestFactors",
+    "interest_catboost": "predictors.interest.catboost:InterestCatBoost",
+    "interest_blend": "predictors.interest.blend:InterestBlend",
+    "engagement_end_to_end": "predictors.end_to_end.predictor:EndToEnd",
 }
 
 

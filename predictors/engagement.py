@@ -18,7 +18,7 @@ from feature_repo.settings import Settings
 from feature_repo.vectors import tokens_column
 from predictors.base import Predictor
 from predictors.config import LabelConfig
-from predictors.evaluate import evaluate, intervals
+from predictors.evaluation.engagement_metrics import evaluate, intervals
 from predictors.golden import ROWS, Golden
 from predictors.labels import CLASSES, Classes, EngagementScore, Floats, Quintiles
 from predictors.recipes import Fitted, TrainingStore

@@ -115,52 +115,56 @@ class Recipe:
 # task -> "module:function", a `Read`
 TASKS: Mapping[str, str] = {
     "engagement": "predictors.engagement:read_engagement",
-    "media": "predictors.end_to_end_data:read_media",
-    "interest": "predictors.interest_data:read_interest",
+    "media": "predictors.end_to_end.data:read_media",
+    "interest": "predictors.interest.data:read_interest",
 }
 
 RECIPES: Mapping[str, Recipe] = {
     "popularity": Recipe(
-        "engagement", "popularity", "predictors.config:TrainConfig", "predictors.catboost:fit_popularity", ("catboost",)
+        "engagement",
+        "popularity",
+        "predictors.config:TrainConfig",
+        "predictors.popularity.predictor:fit_popularity",
+        ("catboost",),
     ),
     "engagement_fusion": Recipe(
-        "engagement", "fusion", "predictors.fusion_config:FusionConfig", "predictors.fusion_fit:fit_fusion", ("torch",)
+        "engagement", "fusion", "predictors.fusion.config:FusionConfig", "predictors.fusion.fit:fit_fusion", ("torch",)
     ),
     "interest": Recipe(
         "interest",
         "interest",
-        "predictors.interest_config:InterestConfig",
-        "predictors.interest_fit:fit_interest",
+        "predictors.interest.config:InterestConfig",
+        "predictors.interest.fit:fit_interest",
         ("torch",),
     ),
     "interest_factors": Recipe(
         "interest",
         "interest",
-        "predictors.interest_config:FactorsConfig",
-        "predictors.interest_factors:fit_factors",
+        "predictors.interest.config:FactorsConfig",
+        "predictors.interest.factors:fit_factors",
         (),
     ),
     "interest_catboost": Recipe(
         "interest",
         "interest",
-        "predictors.interest_trees_config:InterestTreesConfig",
-        "predictors.interest_catboost:fit_interest_catboost",
+        "predictors.interest.trees_config:InterestTreesConfig",
+        "predictors.interest.catboost:fit_interest_catboost",
         ("catboost", "scipy", "scikit-learn"),
     ),
     "interest_blend": Recipe(
         "interest",
         "interest",
-        "predictors.interest_config:BlendConfig",
-        "predictors.interest_blend:fit_blend",
+        "predictors.interest.config:BlendConfig",
+        "predictors.interest.blend:fit_blend",
         ("torch", "catboost"),
     ),
     "engagement_end_to_end": Recipe(
         "media",
         "end_to_end",
-        "predictors.end_to_end_config:EndToEndConfig",
-        "predictors.end_to_end_train:fit_end_to_end",
+        "predictors.end_to_end.config:EndToEndConfig",
+        "predictors.end_to_end.train:fit_end_to_end",
         ("torch", "transformers", "timm"),
-        install="predictors.end_to_end_train:install",
+        install="predictors.end_to_end.train:install",
     ),
 }
 

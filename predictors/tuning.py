@@ -21,8 +21,8 @@ from feature_repo.errors import ConfigurationError
 from feature_repo.files import only_writer, replacing
 from feature_repo.settings import Settings
 from predictors.config_file import differing, to_toml
+from predictors.evaluation.outcomes import Examination, examination
 from predictors.mlflow_run import Tracker, track
-from predictors.outcomes import Examination, examination
 from predictors.recipes import TASKS, Config, Data, Recipe, TrainingStore, checkpoints, named, recipe_of
 from predictors.tracking import LocalRun, Stage
 from predictors.train import version_of

@@ -16,8 +16,8 @@ from feature_repo.schema import CONTENT_STATS, VIEWS
 from feature_repo.settings import Settings
 from feature_repo.statistics import write_statistics
 from feature_repo.store import Store
-from predictors.features import popularity_features
 from predictors.labels import EngagementScore
+from predictors.popularity.features import popularity_features
 from tests.larder.worlds import add_random_vectors, entity_rows, ingest_world, unequal
 
 LABEL_TIME = datetime(2025, 2, 10, 13, 30, tzinfo=UTC)  # in the middle of the feed's sixty days

@@ -11,7 +11,7 @@ from PIL import Image
 from feature_repo.catalog import Catalog
 from feature_repo.contracts import Content, Modality
 from feature_repo.settings import Settings, load_settings
-from predictors.end_to_end_config import EndToEndConfig
+from predictors.end_to_end.config import EndToEndConfig
 from tests.embedders import tuned
 
 ROWS = 160

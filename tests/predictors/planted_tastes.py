@@ -13,7 +13,7 @@ from feature_repo.columns import Columns
 from feature_repo.contracts import EmbeddingSpec, EventType, Modality
 from feature_repo.schema import CONTENT_META, CONTENT_STATS, CREATOR_STATS, USER_RECENT, USER_STATS
 from feature_repo.statistics import RECENT
-from predictors.interest_examples import EventExamples
+from predictors.interest.examples import EventExamples
 from predictors.splits import Splits
 
 DIM, TASTES = 16, 2

@@ -146,7 +146,8 @@ KILLED = """
 import os, signal, sys
 from feature_repo.catalog import Catalog
 from feature_repo.settings import Settings
-from predictors import train as training, versions
+from predictors import train as training
+from predictors import versions
 from predictors.config import TrainConfig
 from tests.predictors.planted import FrameStore, plant
 

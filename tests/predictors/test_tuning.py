@@ -15,7 +15,7 @@ from feature_repo.files import only_writer
 from feature_repo.settings import Settings, load_settings
 from predictors.config import TrainConfig
 from predictors.config_file import configure, read_config
-from predictors.evaluate import r2
+from predictors.evaluation.engagement_metrics import r2
 from predictors.recipes import RECIPES
 from predictors.tracking import LocalRun
 from predictors.tuning import SPACES, Choice, Range, Search, tune
@@ -114,7 +114,8 @@ KILLED = """
 import os, signal, sys
 from feature_repo.catalog import Catalog
 from feature_repo.settings import Settings
-from predictors import catboost, tuning
+from predictors.popularity import predictor as catboost
+from predictors import tuning
 from tests.predictors.conftest import put
 from tests.predictors.planted import FrameStore, plant
 from tests.predictors.test_tuning import POOR

@@ -1,0 +1,1 @@
+"""Predictors side by side on the same held-out rows."""

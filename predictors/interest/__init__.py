@@ -1,0 +1,1 @@
+"""Whether a user will care for a content now."""

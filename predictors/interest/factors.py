@@ -1,0 +1,216 @@
+"""Predictor `interest_factors`: what a user thinks of a content by Bayesian matrix factorisation with side information.
+
+It knows a user by what they did up to its training, and a content that came later by its features.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from feature_repo.columns import Columns
+from feature_repo.errors import StateError
+from feature_repo.files import write_json
+from predictors.base import Scores
+from predictors.interest.blocks import ENGAGED, MEETING, RANK, REACTION, require_learnable
+from predictors.interest.config import FactorsConfig
+from predictors.interest.content_inputs import ContentInputs
+from predictors.interest.examples import EventExamples
+from predictors.interest.gibbs import Draw, Values, draws
+from predictors.interest.platt import Platt, log_odds, logistic
+from predictors.interest.rank import asked_in_full, rank_weight
+from predictors.labels import Floats
+from predictors.recipes import Fitted
+from predictors.splits import Rows
+from predictors.tracking import Run
+
+Matrix = npt.NDArray[np.float32]
+
+_ARRAYS, _SAID = "factors.npz", "factors.json"
+_PROBIT = 1.702  # a logistic curve of this slope is the normal distribution within 0.01
+_AT_ONCE = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Posterior:
+    """S samples, float32. `users` (S, u + 1, K + 1) and `contents` (S, c + 1, K + 1) are factors and, last, levels: of
+    the users by ascending id and of the contents that training met; the last user is the mean one, the last content
+    stands for a later one, to which `side` (S, features, K + 1) adds what its features say. `noise` is (S,).
+    """
+
+    users: Matrix
+    contents: Matrix
+    side: Matrix
+    noise: Matrix
+
+    @classmethod
+    def of(cls, kept: list[Draw]) -> Posterior:
+        """From draws."""
+        users = [np.vstack([draw.users, draw.user]) for draw in kept]
+        contents = [np.vstack([draw.contents, draw.content]) for draw in kept]
+        parts = (users, contents, [draw.side for draw in kept], [draw.noise for draw in kept])
+        return cls(*(np.array(part, np.float32) for part in parts))
+
+    def chances(self, users: Rows, contents: Rows, features: Matrix, cut: float) -> Floats:
+        """How likely each value is above `cut`, (n,); the features (n, features) are read of later contents."""
+        sums = np.zeros(len(users))
+        late = np.flatnonzero(contents == self.contents.shape[1] - 1)
+        for mine, theirs, side, noise in zip(self.users, self.contents, self.side, self.noise, strict=True):
+            own, other = mine[users], theirs[contents]
+            other[late] += np.vecdot(features[late, None, :], side.T)  # rounds alike however many rows there are
+            value = np.vecdot(own[:, :-1], other[:, :-1]) + own[:, -1] + other[:, -1]
+            sums += logistic(_PROBIT * (value.astype(np.float64) - cut) / noise)
+        return sums / len(self.noise)
+
+
+class InterestFactors:
+    """P(engaged) of users with contents."""
+
+    name = "interest_factors"
+    service = "interest"
+
+    def __init__(
+        self,
+        inputs: ContentInputs,
+        posterior: Posterior,
+        keys: tuple[list[str], list[str]],
+        familiar: Floats,
+        cut: float,
+        calibration: Platt,
+        rank_weight: float,
+        embeddings: Mapping[str, str],
+        version: str,
+    ) -> None:
+        """`keys` are the ids of the posterior's users and contents, `familiar` (c + 1,) logs of how often each content
+        was met.
+        """
+        self._version = version
+        self._inputs = inputs
+        self._posterior = posterior
+        self._keys = keys
+        self._users, self._contents = ({key: row for row, key in enumerate(ids)} for ids in keys)
+        self._familiar = familiar
+        self._cut = cut
+        self.calibration = calibration
+        self.rank_weight = rank_weight
+        self._embeddings = {name: embeddings[name] for name in inputs.projections}
+
+    @property
+    def version(self) -> str:
+        """Names what it was trained from."""
+        return self._version
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Columns that `score` reads."""
+        return ("content_id", "user_id", *self._inputs.columns)
+
+    @property
+    def embeddings(self) -> Mapping[str, str]:
+        """Embedding name -> digest of its spec."""
+        return self._embeddings
+
+    def score(self, columns: Columns) -> Scores:
+        """Score every row; see `Predictor.score`. `details` has `rank`."""
+        users = _rows(self._users, columns.objects("user_id"))
+        contents = _rows(self._contents, columns.objects("content_id"))
+        p = np.empty(columns.rows)
+        for start in range(0, columns.rows, _AT_ONCE):
+            part = slice(start, min(start + _AT_ONCE, columns.rows))
+            late = contents[part] == len(self._contents)
+            features = np.zeros((len(late), self._inputs.width), np.float32)
+            if late.any():
+                features[late] = self._inputs(columns.take(np.arange(part.start, part.stop)[late]))
+            p[part] = self._posterior.chances(users[part], contents[part], features, self._cut)
+        p = self.calibration(log_odds(p)[:, None])
+        familiar = self._familiar[contents]
+        rank = familiar + self.rank_weight * np.log(p)
+        details = {RANK: rank, MEETING: familiar}
+        return Scores(p, np.stack([1 - p, p], axis=1), (p >= 0.5).astype(np.int64), details)
+
+    def read_as(self, calibration: Platt, rank_weight: float) -> InterestFactors:
+        """The same factors, whose chances are read otherwise."""
+        parts = (self._inputs, self._posterior, self._keys, self._familiar, self._cut)
+        return InterestFactors(*parts, calibration, rank_weight, self._embeddings, self._version)
+
+    def save(self, folder: Path) -> None:
+        """Write the model's files into `folder`; the same model gives the same bytes."""
+        posterior = {f"posterior.{name}": getattr(self._posterior, name) for name in Posterior.__slots__}
+        arrays = {**self._inputs.arrays(), **posterior, "familiar": self._familiar}
+        np.savez(folder / _ARRAYS, allow_pickle=False, **arrays)
+        said = {
+            "contents": self._inputs.facts(),
+            "keys": self._keys,
+            "cut": self._cut,
+            "calibration": self.calibration.to_json(),
+            "rank_weight": self.rank_weight,
+            "embeddings": self._embeddings,
+        }
+        write_json(folder / _SAID, said)
+
+    @classmethod
+    def load(cls, folder: Path) -> InterestFactors:
+        """Read what `save` wrote. Raises StateError where it cannot be read."""
+        try:
+            said = json.loads((folder / _SAID).read_text())
+            with np.load(folder / _ARRAYS, allow_pickle=False) as file:
+                arrays = dict(file)
+            inputs = ContentInputs.of(arrays, said["contents"])
+            posterior = Posterior(*(arrays[f"posterior.{name}"] for name in Posterior.__slots__))
+            users, contents = said["keys"]
+            calibration = Platt(**said["calibration"])
+            parts = (arrays["familiar"], said["cut"], calibration, said["rank_weight"], said["embeddings"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StateError(f"{folder}: the model cannot be read ({error}); train again") from error
+        return cls(inputs, posterior, (users, contents), *parts, folder.name)
+
+
+def fit_factors(examples: EventExamples, config: FactorsConfig, run: Run) -> Fitted:
+    """Draw from the posterior given the training rows, calibrate on the validation rows; nothing else is looked at.
+
+    Raises StateError where there is too little to learn from.
+    """
+    require_learnable(examples)
+    train, valid = examples.splits.train, examples.splits.valid
+    users, owners = np.unique([user or "" for user in examples.columns.objects("user_id")[train]], return_inverse=True)
+    met, items = np.unique(examples.items[train], return_inverse=True)
+    known = examples.contents.take(met)
+    inputs = ContentInputs.fit(known, examples.digests, config.components, config.top_words)
+    reactions = examples.labels.get(REACTION, examples.labels[ENGAGED])[train]
+    level, spread = reactions.mean(), reactions.std()
+    values = Values(owners, items, (reactions - level) / spread)
+    kept: list[Draw] = []
+    chosen = set(np.linspace(config.burn_in, config.sweeps - 1, config.kept).astype(int).tolist())
+    features = inputs(known).astype(np.float64)
+    for sweep, draw in enumerate(draws(values, len(users), features, config.factors, config.sweeps, config.seed)):
+        run.stage("sweeps", sweep + 1, config.sweeps)
+        run.metric("factors.noise", "train", draw.noise)
+        if sweep in chosen:
+            kept.append(draw)
+    keys = (users.tolist(), known.objects("content_id").tolist())
+    familiar = np.log1p(np.append(np.bincount(items), 0.0))
+    cut = (_between(reactions, examples.labels[ENGAGED][train]) - level) / spread
+    plain = Platt([1.0], 0.0)
+    raw = InterestFactors(inputs, Posterior.of(kept), keys, familiar, cut, plain, 1.0, examples.digests, run.version)
+    chances = np.concatenate([raw.score(batch).score for batch in examples.batches(valid)])
+    calibration = Platt.fit(log_odds(chances)[:, None], examples.labels[ENGAGED][valid])
+    fitted = raw.read_as(calibration, 1.0)
+    return Fitted(fitted.read_as(calibration, rank_weight(examples, asked_in_full(fitted, examples))))
+
+
+def _between(reactions: Floats, engaged: Floats) -> float:
+    """The reaction that best parts engaged rows from the others: halfway between two that occur."""
+    levels, place = np.unique(reactions, return_inverse=True)
+    wrong = np.cumsum(np.bincount(place, engaged)) - np.cumsum(np.bincount(place, 1 - engaged))
+    best = min(int(wrong.argmin()), len(levels) - 2)
+    return float(levels[best] + levels[best + 1]) / 2
+
+
+def _rows(places: Mapping[str, int], ids: npt.NDArray[np.object_]) -> Rows:
+    """The row of each id; the last row of all for an id that training has not met."""
+    return np.array([places.get(key, len(places)) for key in ids], np.intp)

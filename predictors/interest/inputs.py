@@ -1,0 +1,160 @@
+"""Encounters as the net of `interest` reads them: users' histories, told once each, and what is known of the moment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from embedders.user_histories import GAPS
+from feature_repo.columns import Columns
+from feature_repo.contracts import EventType
+from feature_repo.schema import CONTENT_STATS, CREATOR_STATS, NUMBER, USER_STATS
+from feature_repo.statistics import RECENT
+from predictors.interest.content_inputs import Matrix, Rows, standard
+from predictors.interest.examples import RELATED
+
+LISTS = (RELATED, "recent_events", "recent_times", "recent_values")
+STATISTICS = tuple(
+    name for schema in (CONTENT_STATS, CREATOR_STATS, USER_STATS) for name, dtype in schema.items() if dtype == NUMBER
+)
+
+_KINDS = {event.value: code for code, event in enumerate(EventType)}
+# A mean over few says little: it is drawn towards the mean of all by so many ratings
+_MEANS = {"content_rating_mean": ("content_ratings", 10.0), "user_rating_mean": ("user_ratings", 5.0)}
+_COUNTS = tuple(name for name in STATISTICS if not name.endswith(("_mean", "_rate", "_engagement", "_days")))
+_SPREAD = 5.0  # deviations at which a statistic is cut
+
+
+@dataclass(frozen=True, slots=True)
+class Histories:
+    """The last events of g users, oldest first and at the right end; each (g, RECENT).
+
+    `contents` are rows of a table of contents, `kinds` event types, `values` standardised within their type, `gaps`
+    codes of the time to the newest of them, `known` where there is an event at all.
+    """
+
+    contents: Rows
+    kinds: Rows
+    values: Matrix
+    gaps: Rows
+    known: npt.NDArray[np.bool_]
+
+    def take(self, users: Rows) -> Histories:
+        """Those users."""
+        return Histories(
+            self.contents[users], self.kinds[users], self.values[users], self.gaps[users], self.known[users]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The fitted map from statistics to standardised numbers, and from events' values to deviations of their type.
+
+    `level` (means,) are what ratings' means are drawn to; `mean` and `scale` standardise; `values` is (types, 2): mean
+    and one over the deviation of each event type's values.
+    """
+
+    level: Matrix
+    mean: Matrix
+    scale: Matrix
+    values: Matrix
+
+    @classmethod
+    def fit(cls, training: Columns) -> Context:
+        """Fit on the training rows."""
+        level = [np.nanmean(np.append(training.numbers(name), [np.nan, 0.0][_any(training, name)])) for name in _MEANS]
+        raw = _shrunken(training, np.array(level, np.float32))
+        mean, scale = standard(raw)
+        met: list[list[float]] = [[] for _ in EventType]
+        lists = zip(training.objects("recent_events"), training.objects("recent_values"), strict=True)
+        for kinds, values in lists:
+            if kinds:  # each event is the newest of some row, more or less: the others would be counted many times
+                met[_KINDS[kinds[-1]]].append(values[-1])
+        values = [standard(np.array(each or [0.0])[:, None]) for each in met]
+        return cls(np.array(level, np.float32), mean, scale, np.hstack([np.vstack([m, s]) for m, s in values]).T)
+
+    def __call__(self, columns: Columns) -> Matrix:
+        """(n, len(STATISTICS)) float32: a statistic that is not known is the mean of those that are."""
+        numbers = np.clip((_shrunken(columns, self.level) - self.mean) * self.scale, -_SPREAD, _SPREAD)
+        return np.nan_to_num(numbers).astype(np.float32)
+
+    def histories(self, columns: Columns, rows: Sequence[int], places: Mapping[str, int]) -> Histories:
+        """The histories of these rows; `places` is the row of each content, those that it lacks are left out."""
+        shape = (len(rows), RECENT)
+        contents, kinds, gaps = (np.zeros(shape, np.int64) for _ in range(3))
+        values, known = np.zeros(shape, np.float32), np.zeros(shape, bool)
+        lists = [columns.objects(name) for name in LISTS]
+        for at, row in enumerate(rows):
+            met = [each[row] for each in lists]
+            if not met[0]:
+                continue
+            events = [event for event in zip(*met, strict=True) if event[0] in places][-RECENT:]
+            if not events:
+                continue
+            ids, names, times, said = zip(*events, strict=True)
+            part = slice(RECENT - len(ids), RECENT)
+            contents[at, part] = [places[content_id] for content_id in ids]
+            kinds[at, part] = [_KINDS[name] for name in names]
+            gaps[at, part] = _gap_codes(np.array(times, np.int64))
+            mean, scale = self.values[kinds[at, part]].T
+            values[at, part] = np.clip((np.array(said) - mean) * scale, -_SPREAD, _SPREAD)
+            known[at, part] = True
+        return Histories(contents, kinds, values, gaps, known)
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Everything that is fitted, by name."""
+        return {f"context.{name}": getattr(self, name) for name in ("level", "mean", "scale", "values")}
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Context:
+        """From what `arrays` gave. Raises KeyError where something is missing."""
+        return cls(*(arrays[f"context.{name}"] for name in ("level", "mean", "scale", "values")))
+
+
+def same_pasts(columns: Columns) -> tuple[Rows, Rows]:
+    """The rows that stand for a distinct user and history each, (g,), and of every row the number of its own, (n,).
+
+    A request's rows share one list, so lists are compared by identity first.
+    """
+    users, lists = columns.objects("user_id"), [columns.objects(name) for name in LISTS]
+    by_identity: dict[tuple[object, int], int] = {}
+    by_value: dict[tuple[object, ...], int] = {}
+    firsts: list[int] = []
+    owners = np.empty(columns.rows, np.int64)
+    for row in range(columns.rows):
+        identity = (users[row], id(lists[0][row]))
+        number = by_identity.get(identity)
+        if number is None:
+            value = (users[row], *(tuple(each[row] or ()) for each in lists))
+            number = by_value.setdefault(value, len(firsts))
+            if number == len(firsts):
+                firsts.append(row)
+            by_identity[identity] = number
+        owners[row] = number
+    return np.array(firsts, np.int64), owners
+
+
+def _gap_codes(times: Rows) -> Rows:
+    """By powers of two of the seconds to the newest event, from 0."""
+    codes: Rows = np.minimum(np.log2(1 + np.maximum(times.max() - times, 0)).astype(np.int64), GAPS - 1)
+    return codes
+
+
+def _any(columns: Columns, name: str) -> int:
+    """0 where the column has a number, 1 where all are absent."""
+    return int(not np.isfinite(columns.numbers(name)).any())
+
+
+def _shrunken(columns: Columns, level: Matrix) -> npt.NDArray[np.float64]:
+    """(n, len(STATISTICS)): counts on a log scale, means less their level and drawn towards it, others as they are."""
+    raw = np.stack([columns.numbers(name) for name in STATISTICS], axis=1)
+    for (name, (count, prior)), middle in zip(_MEANS.items(), level, strict=True):
+        n = np.nan_to_num(columns.numbers(count))
+        raw[:, STATISTICS.index(name)] = np.nan_to_num(columns.numbers(name) - middle) * n / (n + prior)
+    counts = [STATISTICS.index(name) for name in _COUNTS]
+    raw[:, counts] = np.log1p(np.nan_to_num(raw[:, counts]))
+    return raw

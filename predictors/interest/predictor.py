@@ -1,0 +1,194 @@
+"""Predictor `interest`: how likely this user engages with this content now, and what to sort all contents by."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional as F
+
+from feature_repo.columns import Columns
+from feature_repo.errors import StateError
+from feature_repo.files import write_json
+from predictors.base import Scores
+from predictors.interest.blocks import ENGAGED, MEETING, RANK, REACTION
+from predictors.interest.content_inputs import ContentInputs, Ids, Rows
+from predictors.interest.examples import RELATED
+from predictors.interest.inputs import LISTS, STATISTICS, Context, Histories, same_pasts
+from predictors.interest.net import InterestNet, NetConfig, Past, Represented, State
+from predictors.interest.platt import Platt, logistic
+from predictors.torch_fit import cpu_threads, load_net, save_net
+
+Floats = npt.NDArray[np.float64]
+
+_NET, _INPUTS, _SAID = "net.safetensors", "inputs.npz", "interest.json"
+_AT_ONCE = 4096  # rows that the net scores at once
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """All that is fitted outside the net."""
+
+    contents: ContentInputs
+    users: Ids
+    context: Context
+
+
+class Interest:
+    """One request's candidates, or rows of many users: each user's history is told to the net once."""
+
+    name = "interest"
+    service = "interest"
+
+    def __init__(
+        self,
+        net: InterestNet,
+        inputs: Inputs,
+        outputs: Sequence[str],
+        calibration: Platt,
+        rank_weight: float,
+        embeddings: Mapping[str, str],
+        version: str,
+    ) -> None:
+        """`outputs` names the net's logits; `rank_weight` is what log P(engaged) counts beside the logit of meeting."""
+        self._version = version
+        self._inputs = inputs
+        self._outputs = tuple(outputs)
+        self.calibration = calibration
+        self.rank_weight = rank_weight
+        self._embeddings = {name: embeddings[name] for name in inputs.contents.projections}
+        self.net = net.eval()
+
+    @property
+    def version(self) -> str:
+        """Names what it was trained from."""
+        return self._version
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Columns that `score` reads."""
+        return ("content_id", "user_id", *self._inputs.contents.columns, *STATISTICS, *LISTS)
+
+    @property
+    def embeddings(self) -> Mapping[str, str]:
+        """Embedding name -> digest of its spec."""
+        return self._embeddings
+
+    def score(self, columns: Columns) -> Scores:
+        """Score every row; see `Predictor.score`. `details` has `rank` and each head's probability."""
+        with cpu_threads(1), torch.inference_mode():
+            parts = [
+                self.logits(columns.take(range(start, min(start + _AT_ONCE, columns.rows))))
+                for start in range(0, columns.rows, _AT_ONCE)
+            ]
+        logits = np.concatenate([np.empty((0, len(self._outputs))), *(part[0] for part in parts)])
+        meeting = np.concatenate([np.empty(0), *(part[1] for part in parts)])
+        return self._scores(logits, meeting)
+
+    def _scores(self, logits: Floats, meeting: Floats) -> Scores:
+        """The answer for the net's logits (n, outputs) and those of meetings (n,)."""
+        p = self.probabilities(logits)
+        heads = {
+            name: logistic(logits[:, column])
+            for column, name in enumerate(self._outputs)
+            if name not in (ENGAGED, REACTION)
+        }
+        rank = meeting + self.rank_weight * np.log(p)
+        return Scores(
+            p, np.stack([1 - p, p], axis=1), (p >= 0.5).astype(np.int64), {RANK: rank, MEETING: meeting, **heads}
+        )
+
+    def probabilities(self, logits: Floats) -> Floats:
+        """P(engaged) by the net's logits (n, outputs), calibrated."""
+        known = [column for column, name in enumerate(self._outputs) if name in (ENGAGED, REACTION)]
+        return self.calibration(logits[:, known])
+
+    def represent(self, contents: Columns) -> Represented:
+        """What the net makes of the contents, in the order of their rows: the same for every request."""
+        rows = self._inputs.contents.ids.rows(contents.objects("content_id"))
+        return self.net.represent(torch.from_numpy(self._inputs.contents(contents)), torch.from_numpy(rows))
+
+    def recall(self, columns: Columns, rows: Rows) -> State:
+        """What the net makes of the users of these rows: the same for every content."""
+        lists = columns.objects(RELATED)[rows]
+        named = {content_id for ids in lists for content_id in ids or ()}
+        known = columns.related[RELATED]
+        met = known.take([row for row, content_id in enumerate(known.objects("content_id")) if content_id in named])
+        places = {content_id: row for row, content_id in enumerate(met.objects("content_id"))}
+        past = self._inputs.context.histories(columns, rows.tolist(), places)
+        vectors = F.pad(self.represent(met).vectors, (0, 0, 0, 1))  # a row for those who met nothing
+        users = self._inputs.users.rows([user or "" for user in columns.objects("user_id")[rows]])
+        return self.net.recall(as_past(past, vectors[past.contents]), torch.from_numpy(users))
+
+    def logits(self, columns: Columns) -> tuple[Floats, Floats]:
+        """The net's logits, (n, outputs), and those of meetings, (n,)."""
+        return self.logits_of(columns, self.represent(columns))
+
+    def logits_of(self, columns: Columns, contents: Represented) -> tuple[Floats, Floats]:
+        """The same, where the rows' contents are represented already; users of equally many rows go together."""
+        firsts, owners = same_pasts(columns)
+        state = self.recall(columns, firsts)
+        context = torch.from_numpy(self._inputs.context(columns))
+        logits, meeting = np.empty((columns.rows, len(self._outputs))), np.empty(columns.rows)
+        order = np.argsort(owners, kind="stable")
+        sizes = np.bincount(owners)
+        starts = np.cumsum(sizes) - sizes
+        for size in np.unique(sizes):
+            group = np.flatnonzero(sizes == size)
+            rows = order[starts[group][:, None] + np.arange(size)]  # (users, size)
+            picked, own = contents.take(torch.from_numpy(rows)), take_state(state, group)
+            logits[rows] = self.net(own, picked, context[rows]).double().numpy()
+            meeting[rows] = ((own.query[:, None] * picked.keys).sum(-1) + picked.familiar).double().numpy()
+        return logits, meeting
+
+    def save(self, folder: Path) -> None:
+        """Write the model's files into `folder`; the same model gives the same bytes."""
+        save_net(folder / _NET, self.net)
+        contents, users = self._inputs.contents, self._inputs.users
+        arrays = {**contents.arrays(), **self._inputs.context.arrays(), "users.seen": users.seen}
+        np.savez(folder / _INPUTS, allow_pickle=False, **arrays)
+        said = {
+            "net": asdict(self.net.config),
+            "contents": contents.facts(),
+            "user_buckets": users.buckets,
+            "outputs": list(self._outputs),
+            "calibration": self.calibration.to_json(),
+            "rank_weight": self.rank_weight,
+            "embeddings": self._embeddings,
+        }
+        write_json(folder / _SAID, said)
+
+    @classmethod
+    def load(cls, folder: Path) -> Interest:
+        """Read what `save` wrote. Raises StateError where it cannot be read."""
+        try:
+            said: dict[str, Any] = json.loads((folder / _SAID).read_text())
+            with np.load(folder / _INPUTS, allow_pickle=False) as file:
+                arrays = dict(file)
+            contents = ContentInputs.of(arrays, said["contents"])
+            inputs = Inputs(contents, Ids(arrays["users.seen"], said["user_buckets"]), Context.of(arrays))
+            net = InterestNet(NetConfig(**said["net"]))
+            calibration = Platt(**said["calibration"])
+            outputs, weight, embeddings = said["outputs"], said["rank_weight"], said["embeddings"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StateError(f"{folder}: the model cannot be read ({error}); train again") from error
+        load_net(folder / _NET, net)
+        return cls(net, inputs, outputs, calibration, weight, embeddings, folder.name)
+
+
+def as_past(histories: Histories, vectors: torch.Tensor) -> Past:
+    """The histories with the vectors (g, n, width) of their contents."""
+    others = (histories.kinds, histories.values, histories.gaps, histories.known)
+    return Past(vectors, *(torch.from_numpy(part) for part in others))
+
+
+def take_state(state: State, users: npt.NDArray[np.intp]) -> State:
+    """The state of those users."""
+    rows = torch.from_numpy(users)
+    return replace(state, **{name: getattr(state, name)[rows] for name in State.__slots__})

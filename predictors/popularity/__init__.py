@@ -1,0 +1,1 @@
+"""How popular a content will be, by trees over a small matrix."""
