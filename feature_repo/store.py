@@ -10,7 +10,7 @@ import copy
 import io
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -175,7 +175,7 @@ class Store:
             parts = parts.beside(self._fetch_rows(reads["user"], "user_id", [user_id or ""] * len(content_ids)))
             met = [name for name in _CONTENTS if name in parts.values]
             parts = parts.with_related({name: self._contents(reads["content"], parts.objects(name)) for name in met})
-            moment = (at or datetime.now(UTC)).timestamp() * 1e6
+            moment = ((at or datetime.now(UTC)) - BEGINNING) / timedelta(microseconds=1)
             asked |= {"user_id": [user_id] * len(content_ids), "event_timestamp": [moment] * len(content_ids)}
         return parts.beside(Columns.from_frame(pl.DataFrame(asked)))
 

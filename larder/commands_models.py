@@ -32,8 +32,10 @@ def train(
 ) -> None:
     """Train a predictor on the store's features, or fit an encoder on the catalog itself.
 
-    Predictors: **popularity**, from the point-in-time frame, measured on held-out contents with baselines beside it;
-    the same data and options are not trained on twice. `--tune 30` searches on the validation rows for a better
+    Predictors, measured on held-out rows with baselines beside them: **popularity** (trees), **engagement_fusion**
+    and **engagement_end_to_end** (nets) say how popular a content will be; **interest** (a net),
+    **interest_factors**, **interest_catboost** and **interest_blend** whether a user will care. The same data and
+    options are not trained on twice. `--tune 30` searches on the validation rows for a better
     configuration, trains that one and keeps it as `tuning/PREDICTOR.toml`; a search that was stopped goes on.
     Trainings are runs in MLflow (LARDER_TRACKING: a server, or off).
 

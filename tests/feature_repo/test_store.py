@@ -227,11 +227,11 @@ def test_an_empty_frame_gives_the_columns(store: Store) -> None:
 
 def test_the_server_and_the_training_frame_see_the_same(store: Store, filled: Catalog) -> None:
     ids = [f"c{i:03d}" for i in range(40)]
-    online = store.read("interest", ids, "u4")
+    now = datetime.now(UTC)
+    online = store.read("interest", ids, "u4", at=now)
     creators = [item.content.creator_id or "" for item in filled.get(ids).values()]
-    now = [datetime.now(UTC)] * len(ids)
     entities = pl.DataFrame(
-        {"content_id": ids, "creator_id": creators, "user_id": ["u4"] * len(ids), "event_timestamp": now}
+        {"content_id": ids, "creator_id": creators, "user_id": ["u4"] * len(ids), "event_timestamp": [now] * len(ids)}
     )
     offline = Columns.from_frame(store.training_frame(entities, "interest"))
     for name, values in online.values.items():
@@ -240,6 +240,11 @@ def test_the_server_and_the_training_frame_see_the_same(store: Store, filled: Ca
             assert offline.values[name].tolist() == values.tolist(), name
         else:
             np.testing.assert_array_equal(offline.values[name], values, err_msg=name)
+    met = online.related["recent_contents"]
+    recent = online.objects("recent_contents")[0]
+    assert met.objects("content_id").tolist() == sorted(set(recent))
+    again = store.read("popularity", met.objects("content_id").tolist())
+    np.testing.assert_array_equal(met.vectors("toy"), again.vectors("toy"))
 
 
 def test_materializing_again_writes_only_what_changed(
