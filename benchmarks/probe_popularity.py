@@ -107,10 +107,10 @@ def measure(predictor: Popularity, examples: Examples, out: Path) -> dict[str, f
 def cost(predictor: Popularity, examples: Examples) -> dict[str, float]:
     """Median ms for 500 candidates: of both models on a matrix, one thread, and of the whole call."""
     columns = examples.columns.take(np.arange(500) % examples.columns.rows)
-    matrix = predictor._assembler(columns)
+    matrix = predictor.assembler(columns)
 
     def trees() -> None:
-        for model in predictor._models.values():
+        for model in predictor.models.values():
             model.predict(matrix, thread_count=1)
 
     calls: dict[str, Callable[[], object]] = {"trees_ms": trees, "score_ms": partial(predictor.score, columns)}

@@ -31,6 +31,11 @@ def pool_grid(states: torch.Tensor, count: int) -> torch.Tensor:
 
     The picture is cut into as square a grid of fields as `count` allows: 16 are 4 x 4, 8 are 2 x 4, 7 are 1 x 7.
     """
-    rows = next(size for size in range(isqrt(count), 0, -1) if count % size == 0)
-    fields: torch.Tensor = nn.functional.adaptive_avg_pool2d(states, (rows, count // rows))
+    fields: torch.Tensor = nn.functional.adaptive_avg_pool2d(states, grid_of(count))
     return fields.flatten(2).transpose(1, 2)
+
+
+def grid_of(count: int) -> tuple[int, int]:
+    """Rows and columns of the fields that `count` tokens of a picture are of."""
+    rows = next(size for size in range(isqrt(count), 0, -1) if count % size == 0)
+    return rows, count // rows

@@ -37,6 +37,8 @@ from predictors.loaded import LoadedRelease, Model
 
 T = TypeVar("T")
 _KIND = {ByContent: "content", ByText: "text", ByImage: "image", ByVector: "vector"}
+# What a read gives whether or not there is such a content: what was asked, and the user's features
+_ASKED = frozenset({"content_id", "user_id", "event_timestamp"})
 _OF_THE_USER = frozenset(name for entity, features in VIEWS.values() if entity == "user" for name in features)
 
 
@@ -136,8 +138,8 @@ def _named(kind: str, name: str, table: Mapping[str, T]) -> T:
 
 
 def _known(columns: Columns) -> Mask:
-    """Contents that the store has: (n,) bool. The user's own features, equal on every row, say nothing of them."""
-    masks = [mask for name, mask in columns.present.items() if name not in _OF_THE_USER]
+    """Contents that the store has: (n,) bool. What is equal on every row says nothing of them."""
+    masks = [mask for name, mask in columns.present.items() if name not in _OF_THE_USER | _ASKED]
     return np.logical_or.reduce(masks) if masks else np.zeros(columns.rows, bool)
 
 

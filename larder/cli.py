@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from feature_repo.errors import LarderError
-from larder import commands_data, commands_evaluate, commands_models
+from larder import commands_data, commands_evaluate, commands_explain, commands_models, commands_report
 from larder.exits import INTERRUPTED, exit_code
 from larder.session import Json, workspace
 
@@ -33,7 +33,7 @@ def _start(
 
     The main job, in order: **ingest** → **embed** → **apply** → **materialize** → **index** → **train** →
     **release** → **serve**; then **predict** and **similar** ask the server. `larder demo` does all of it;
-    **fetch** gets clips to begin with, **evaluate** compares predictors.
+    **fetch** gets clips to begin with, **evaluate** compares predictors, **report** says which to use.
 
     Settings are environment variables, `LARDER_HOME` (the workspace) first of all; the README lists them.
     """
@@ -53,6 +53,8 @@ for _command in (
     commands_data.index,
     commands_models.train,
     commands_evaluate.evaluate,
+    commands_explain.explain,
+    commands_report.report,
     commands_models.release,
     commands_models.serve,
     commands_models.predict,

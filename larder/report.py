@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import jinja2
-import matplotlib
 from matplotlib.figure import Figure
-from PIL import Image, ImageOps
 
 from feature_repo.contracts import Modality
 from feature_repo.files import replacing
 from larder.show import METRICS
+from predictors.report.drawing import ACCENT, INK, SOFT, bars, svg, thumbnail
 
 if TYPE_CHECKING:
     from embedders.runner import RunReport
@@ -25,9 +22,6 @@ if TYPE_CHECKING:
     from indexers.versions import IndexManifest
     from larder.steps import Workspace
     from predictors.train import TrainReport
-
-THUMBNAIL = (112, 112)
-INK, ACCENT, SOFT = "#22303c", "#d1495b", "#66a182"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,28 +100,8 @@ def _thumbnails(space: Workspace, sheet: Sequence[Neighbours]) -> dict[str, str]
     for content_id, item in space.catalog.get(sorted(wanted)).items():
         medium = item.media.get(Modality.IMAGE)
         if medium is not None and medium.digest is not None:
-            pictures[content_id] = _thumbnail(medium.path)
+            pictures[content_id] = thumbnail(medium.path)
     return pictures
-
-
-def _thumbnail(path: Path) -> str:
-    try:
-        with Image.open(path) as image:
-            image.draft("RGB", THUMBNAIL)
-            small = ImageOps.pad(ImageOps.exif_transpose(image).convert("RGB"), THUMBNAIL, color="#eef1f4")
-    except (OSError, ValueError, Image.DecompressionBombError):
-        return ""
-    buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def _svg(figure: Figure) -> str:
-    buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": "larder", "svg.fonttype": "none"}):
-        figure.savefig(buffer, format="svg", bbox_inches="tight", transparent=True, metadata={"Date": None})
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]
 
 
 def _learning_curve(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
@@ -141,26 +115,15 @@ def _learning_curve(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
         panel.set_xlabel("trees")
         panel.spines[["top", "right"]].set_visible(False)
         panel.legend(frameon=False, fontsize=8)
-    return _svg(figure)
+    return svg(figure)
 
 
 def _importances(importances: Mapping[str, float], most: int = 15) -> str:
     """The features that the regressor leans on most."""
     top = sorted(importances.items(), key=lambda pair: -pair[1])[:most][::-1]
-    return _bars([name for name, _ in top], [value for _, value in top], "importance, %", SOFT)
+    return bars([name for name, _ in top], [value for _, value in top], "importance, %", SOFT)
 
 
 def _stage_bars(seconds: Mapping[str, float]) -> str:
     names = list(seconds)[::-1]
-    return _bars(names, [seconds[name] for name in names], "seconds", INK)
-
-
-def _bars(names: Sequence[str], values: Sequence[float], label: str, colour: str) -> str:
-    figure = Figure(figsize=(6, 0.28 * len(names) + 0.6))
-    axes = figure.subplots()
-    bars = axes.barh(names, values, color=colour)
-    axes.bar_label(bars, fmt="%.1f", fontsize=8, padding=3)
-    axes.set_xlabel(label)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(axis="y", labelsize=8)
-    return _svg(figure)
+    return bars(names, [seconds[name] for name in names], "seconds", INK)

@@ -210,7 +210,7 @@ def status(display: Display, said: Status, as_json: bool) -> None:
         for reason, count in embedding.reasons.items():
             display.note(f"  {embedding.name}: {count:,} x {reason}")
     models = list(said.models.items()) + [(name, encoder.version) for name, encoder in said.encoders.items()]
-    display.table("models", ("model", "version"), [(k, v or "none yet") for k, v in models])
+    display.table("models", ("model", "version"), models or [("none yet", "")])
     for name, encoder in said.encoders.items():
         display.facts(name, _plain_facts(encoder.facts))
 

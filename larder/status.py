@@ -59,7 +59,7 @@ class Status:
     users: int
     embeddings: list[EmbeddingStatus]
     indexes: dict[str, str | None]
-    models: dict[str, str | None]
+    models: dict[str, str]
     encoders: dict[str, EncoderStatus]
     releases: list[str] = field(default_factory=list)
     current_release: str | None = None
@@ -74,7 +74,7 @@ def read_status(settings: Settings, catalog: Catalog) -> Status:
         users=catalog.count_users(),
         embeddings=_embeddings(settings, catalog) + _user_embeddings(settings, catalog),
         indexes={name: next(iter(versions.history(settings, name)), None) for name in registered},
-        models={name: current(settings, name) for name in PREDICTORS},
+        models={name: model for name in PREDICTORS if (model := current(settings, name))},
         encoders={
             name: EncoderStatus(version.version, version.facts)
             for name in ENCODERS

@@ -164,6 +164,25 @@ def evaluate(space: Workspace, predictors: Sequence[str], out: Path, options: Co
         return compare(space.settings, space.catalog, space.store, predictors, out, options, stage)
 
 
+def report(space: Workspace, evaluation: Path | None, out: Path, ablate: bool, price: float) -> None:
+    """Write what a comparison, or the published predictors, come to."""
+    from predictors.report import evidence
+    from predictors.report.write import write
+
+    with space.display.phases("report") as stage:
+        if evaluation is None:
+            found = evidence.of_published(space.settings)
+        else:
+            found = evidence.of_comparison(evaluation)
+            if ablate:
+                from predictors.report.ablation import ablate as run
+
+                run(space.settings, space.catalog, space.store, evaluation, stage)
+                found = evidence.of_comparison(evaluation)
+        stage("write", 0, 0)
+        write(found, space.settings, space.catalog, out, price)
+
+
 def fit(space: Workspace, encoder: str, options: FitOptions) -> FittedVersion:
     """Fit and publish one encoder."""
     from larder.encoders import ENCODERS

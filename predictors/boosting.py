@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,6 +51,25 @@ def contributions(model: CatBoost, matrix: Matrix) -> npt.NDArray[np.float64]:
     """
     values: npt.NDArray[np.float64] = model.get_feature_importance(Pool(matrix), type="ShapValues", thread_count=1)
     return values
+
+
+def influences(names: Sequence[str], model: CatBoost, matrix: Matrix) -> dict[str, dict[str, float]]:
+    """How far each column of `matrix` (n, columns) moves a regressor's predictions, by name: its `mean` absolute SHAP
+    value, and the `direction`, the correlation in [-1, 1] of the column's values with their contributions.
+    """
+    values = contributions(model, matrix)[:, :-1]
+    return {
+        name: {"mean": float(np.abs(given).mean()), "direction": _direction(column.astype(np.float64), given)}
+        for name, column, given in zip(names, matrix.T, values.T, strict=True)
+    }
+
+
+def _direction(column: npt.NDArray[np.float64], given: npt.NDArray[np.float64]) -> float:
+    known = ~np.isnan(column)
+    column, given = column[known], given[known]
+    if not len(column) or np.ptp(column) == 0 or np.ptp(given) == 0:
+        return 0.0
+    return float(np.corrcoef(column, given)[0, 1])
 
 
 def _options(kind: str, config: TrainConfig, bag: int, classes: int) -> dict[str, Any]:

@@ -58,8 +58,10 @@ class EngagementData:
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """Rows of each split, and contents without a label."""
-        return {"rows": self.examples.splits.sizes, "unlabelled": self.unlabelled}
+        """Rows of each split and when they were published, and contents without a label."""
+        splits = self.examples.splits
+        times = np.array([content.published_at.replace(tzinfo=None) for content in self.examples.contents], "M8[us]")
+        return {"rows": splits.sizes, "spans": splits.spans(times), "unlabelled": self.unlabelled}
 
     @property
     def digest(self) -> str:
@@ -70,7 +72,7 @@ class EngagementData:
             for value in columns.values.values()
         ]
         rows = [part.tobytes() for part in (examples.splits.train, examples.splits.valid, examples.splits.test)]
-        made = [content.row_digest for content in examples.contents]
+        made = [part for content in examples.contents for part in (content.content_id, content.text)]
         specs = json.dumps(dict(examples.digests), sort_keys=True)
         return digest(specs, *columns.values, *made, examples.scores.tobytes(), *rows, *values)
 

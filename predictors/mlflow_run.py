@@ -10,6 +10,7 @@ import logging
 import os
 import subprocess
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -151,8 +152,10 @@ def _open_experiment(settings: Settings) -> tuple[MlflowClient, str]:
     from mlflow import MlflowClient
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of every table that it makes
-    client = MlflowClient(settings.tracking or f"sqlite:///{settings.home / 'tracking.db'}")
-    found = client.get_experiment_by_name(EXPERIMENT)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # MLflow's own tables use a loader that SQLAlchemy retires
+        client = MlflowClient(settings.tracking or f"sqlite:///{settings.home / 'tracking.db'}")
+        found = client.get_experiment_by_name(EXPERIMENT)
     if found is not None:
         return client, found.experiment_id
     own = None if settings.tracking else (settings.home / "tracking").as_uri()  # a server has a place of its own

@@ -15,6 +15,7 @@ from feature_repo.contracts import digest
 from feature_repo.errors import InputError, unknown_name
 
 Rows = npt.NDArray[np.intp]
+Times = npt.NDArray[np.datetime64]
 
 TRAIN, VALID = 0.8, 0.1  # shares; the rest is the test split
 
@@ -31,6 +32,12 @@ class Splits:
     def sizes(self) -> dict[str, int]:
         """Rows in each."""
         return {"train": len(self.train), "valid": len(self.valid), "test": len(self.test)}
+
+    def spans(self, times: Times) -> dict[str, list[str]]:
+        """First and last day of each part that has rows, of the times (n,) of all rows."""
+        parts = {"train": self.train, "valid": self.valid, "test": self.test}
+        days = {part: times[rows].astype("datetime64[D]") for part, rows in parts.items() if len(rows)}
+        return {part: [str(some.min()), str(some.max())] for part, some in days.items()}
 
 
 def random_split(content_ids: Sequence[str], published_at: Sequence[datetime], seed: int) -> Splits:

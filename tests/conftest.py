@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from feature_repo.catalog import Catalog
@@ -14,6 +15,8 @@ from feature_repo.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 
+hypothesis.settings.register_profile("larder", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("larder")
 os.environ.setdefault("LARDER_TRACKING", "off")  # a tracking store takes seconds to make: its own tests turn it on
 
 

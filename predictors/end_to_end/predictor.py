@@ -78,8 +78,8 @@ class EndToEnd:
         version: str,
         towers: TowerFit | None = None,
     ) -> None:
-        self._head = head.eval()
-        self._shapes, self._config, self._scale = shapes, config, scale
+        self.head = head.eval()
+        self._shapes, self._config, self.scale = shapes, config, scale
         self._embeddings, self._version, self._towers = dict(embeddings), version, towers
 
     @property
@@ -103,18 +103,18 @@ class EndToEnd:
         if columns.rows == 0:
             return Scores(np.empty(0), np.empty((0, CLASSES)), np.empty(0, np.int64), {"gates": np.empty((0, 2))})
         with torch.inference_mode(), cpu_threads(1):
-            said = self._head(self._seen(columns))
+            said = self.head(self.seen(columns))
             probability = probabilities(said.logits.double()).numpy()
-        score = self._scale.score(said.score.double().numpy(), probability)
+        score = self.scale.score(said.score.double().numpy(), probability)
         return Scores(score, probability, probability.argmax(axis=1), {"gates": said.gates.double().numpy()})
 
     def save(self, folder: Path) -> None:
         """Write the head and, of a model that was just fitted, the towers; the same model gives the same bytes."""
-        save_net(folder / _HEAD, self._head)
+        save_net(folder / _HEAD, self.head)
         said = {
             "config": self._config.to_json(),
             "shapes": {modality: asdict(shape) for modality, shape in self._shapes.items()},
-            "scale": asdict(self._scale),
+            "scale": asdict(self.scale),
             "embeddings": self._embeddings,
         }
         write_json(folder / _MODEL, said)
@@ -135,7 +135,8 @@ class EndToEnd:
         load_net(folder / _HEAD, head)
         return cls(head, shapes, config, scale, said["embeddings"], folder.name)
 
-    def _seen(self, columns: Columns) -> dict[str, Seen]:
+    def seen(self, columns: Columns) -> dict[str, Seen]:
+        """What the towers say of every row, by modality."""
         names, count = zip(MODALITIES, self._embeddings, strict=True), self._config.kept_tokens
         return {modality: seen_of(columns, name, self._shapes[modality], count) for modality, name in names}
 

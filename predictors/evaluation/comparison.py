@@ -1,12 +1,11 @@
 """Predictors beside each other on the same held-out rows, with naive baselines, intervals and paired tests.
 
 The folder of a comparison holds `<predictor>/seed-<n>/` with its predictions and those of its rivals,
-`<task>/seed-<n>/` with the truth and the naive baselines, `comparison.json` and `comparison.md`.
+`baselines/<task>/seed-<n>/` with the truth and the naive baselines, `comparison.json` and `comparison.md`.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -21,6 +20,8 @@ from feature_repo.errors import ConfigurationError
 from feature_repo.files import replacing, sweep, write_json
 from feature_repo.settings import Settings
 from predictors.config_file import configure
+from predictors.evaluation.cost import Metered
+from predictors.evaluation.kept import keep, kept, kept_facts
 from predictors.evaluation.outcomes import Examination, Predictions, examination
 from predictors.evaluation.paired import Outcome, resample
 from predictors.evaluation.text import to_markdown
@@ -28,8 +29,7 @@ from predictors.recipes import TASKS, Config, Data, Recipe, TrainingStore, check
 from predictors.tracking import LocalRun, Stage
 from predictors.train import version_of
 
-TRUTH = "truth"
-_FACTS = "predictions.json"
+BASELINES, TRUTH = "baselines", "truth"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +73,10 @@ def compare(
         "seeds": list(_seeds(options)),
         "resamples": options.resamples,
         "versions": bench.versions,
-        "tasks": {task: _judged(found, bench.units[task], options) for task, found in tasks.items()},
+        "tasks": {
+            task: {"predictors": bench.predictors[task], **_judged(found, bench.units[task], options)}
+            for task, found in tasks.items()
+        },
     }
     write_json(out / "comparison.json", report)
     with replacing(out / "comparison.md", durable=False) as beside:
@@ -102,6 +105,7 @@ class _Bench:
     truths: dict[Path, pl.DataFrame] = field(default_factory=dict)
     versions: dict[str, list[str]] = field(default_factory=dict)
     units: dict[str, str] = field(default_factory=dict)
+    predictors: dict[str, list[str]] = field(default_factory=dict)
 
     def outcomes(self, name: str, recipe: Recipe, config: Config) -> tuple[str, dict[str, Outcome]]:
         """What is predicted, and of one training the predictor's outcome and its rivals'; those of the naive baselines
@@ -112,21 +116,32 @@ class _Bench:
         data: Data = named(TASKS[recipe.task])(self.settings, self.catalog, self.store, recipe.service, config)
         held = examination(recipe.task, data)
         self.units[held.name] = held.units
-        naive = self._naive(self.out / held.name / part, held)
+        if name not in (known := self.predictors.setdefault(held.name, [])):
+            known.append(name)
+        naive = self._naive(self.out / BASELINES / held.name / part, held)
         version = version_of(name, recipe, data.digest, config)
         self.versions.setdefault(name, []).append(version)
         folder = self.out / name / part
         sweep(folder.parent)
-        if _version_in(folder) != version:
+        if kept_facts(folder).get("version") != version:
             self.on_stage(f"{part}: fit", 0, 0)
             run = LocalRun(version, checkpoints(self.settings.models_dir, name, version), self.on_stage)
             fitted = recipe.run(data.examples, config, run)
             self.on_stage(f"{part}: predict", 0, 0)
-            said = {name: held.predict(fitted, fitted.predictor)}
-            said |= {f"{name}-{rival}": held.predict(fitted, model) for rival, model in fitted.rivals.items()}
-            _write(folder, said, {"version": version, "config": config.to_json()})
+            models = {name: fitted.predictor, **{f"{name}-{rival}": one for rival, one in fitted.rivals.items()}}
+            metered = {who: Metered(model) for who, model in models.items()}
+            said = {who: held.predict(fitted, model) for who, model in metered.items()}
+            facts = {
+                "version": version,
+                "config": config.to_json(),
+                "facts": {**data.facts, **fitted.facts},
+                "curves": run.curves,
+                "reads": list(fitted.predictor.features),
+                "cost": {who: model.cost for who, model in metered.items()},
+            }
+            keep(folder, said, facts)
             shutil.rmtree(run.folder, ignore_errors=True)
-        return held.name, {who: held.outcome(tables) for who, tables in (_read(folder) | naive).items()}
+        return held.name, {who: held.outcome(tables) for who, tables in (kept(folder) | naive).items()}
 
     def _naive(self, folder: Path, held: Examination) -> dict[str, Predictions]:
         """Keep the truth and the baselines of a task's test rows; nothing where another predictor has brought them.
@@ -136,7 +151,7 @@ class _Bench:
         truth = held.truth()
         if folder not in self.truths:
             naive = dict(held.naive())
-            _write(folder, {TRUTH: {TRUTH: truth}, **naive}, {})
+            keep(folder, {TRUTH: {TRUTH: truth}, **naive}, {})
             self.truths[folder] = truth
             return naive
         if not truth.equals(self.truths[folder]):
@@ -145,36 +160,6 @@ class _Bench:
                 "same split and the same settings of the label"
             )
         return {}
-
-
-def _write(folder: Path, said: Mapping[str, Predictions], facts: Mapping[str, Any]) -> None:
-    """The tables of each predictor as Parquet and CSV, in a folder each, whole or not at all."""
-    with replacing(folder, durable=False) as beside:
-        for who, tables in said.items():
-            (beside / who).mkdir(parents=True)
-            for name, table in tables.items():
-                table.write_parquet(beside / who / f"{name}.parquet")
-                table.write_csv(beside / who / f"{name}.csv")
-        write_json(beside / _FACTS, {**facts, "predictions": list(said)})
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _read(folder: Path) -> dict[str, Predictions]:
-    """What `_write` wrote, the predictor first."""
-    facts = json.loads((folder / _FACTS).read_text())
-    return {
-        who: {path.stem: pl.read_parquet(path) for path in sorted((folder / who).glob("*.parquet"))}
-        for who in facts["predictions"]
-    }
-
-
-def _version_in(folder: Path) -> str | None:
-    """Of which version the predictions in that folder are; None where there are none."""
-    try:
-        version: str = json.loads((folder / _FACTS).read_text())["version"]
-    except FileNotFoundError:
-        return None
-    return version
 
 
 def _judged(found: Mapping[str, Sequence[Outcome]], units: str, options: CompareOptions) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from predictors.recipes import Fitted
 if TYPE_CHECKING:
     from predictors.end_to_end.data import MediaData
 
-FILE = "engagement"
+FILE, PROBABILITIES = "engagement", "probabilities"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +68,10 @@ class EngagementExamination:
         return pl.DataFrame({"id": self._ids, "score": scores, "cls": self._quintiles.classes(scores)})
 
     def predict(self, fitted: Fitted, predictor: Predictor, /) -> Predictions:
-        """`id,pred,cls` of each test content."""
+        """`id,pred,cls` of each test content, and the `probabilities` of its classes: `id,p0` to `p4`."""
         said = predictor.score(fitted.beside(self._examples.columns).take(self._examples.splits.test))
-        return self._table(said.score, said.classes)
+        shares = {f"p{place}": said.probabilities[:, place] for place in range(CLASSES)}
+        return {**self._table(said.score, said.classes), PROBABILITIES: pl.DataFrame({"id": self._ids, **shares})}
 
     def naive(self) -> Mapping[str, Predictions]:
         """Always the training mean and the training rows' most frequent class."""

@@ -42,18 +42,27 @@ class CrossAttention(nn.Module):
 
     def forward(self, tokens: torch.Tensor, others: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
         """(n, K, width) of (n, K, width), given `others` (n, L, width) and whether they are `known` (n, L)."""
-        asked = self.answer(torch.cat([self.nothing.expand(len(tokens), -1, -1), others], dim=1))
-        mask = F.pad(known, (1, 0), value=True)[:, None, None, :]
-        key, value = (self._split(part) for part in self.key_value(asked).chunk(2, dim=-1))
-        found = F.scaled_dot_product_attention(
-            self._split(self.query(self.ask(tokens))),
-            key,
-            value,
-            attn_mask=mask,
-            dropout_p=self._dropout if self.training else 0.0,
-        )
+        query, key, value, mask = self._parts(tokens, others, known)
+        dropout = self._dropout if self.training else 0.0
+        found = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
         attended: torch.Tensor = self.out(found.transpose(1, 2).flatten(2))
         return attended
+
+    def weights(self, tokens: torch.Tensor, others: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+        """How much each token looks at "nothing" and at each of the others, (n, K, 1 + L): the mean of the heads."""
+        query, key, _, mask = self._parts(tokens, others, known)
+        near = (query @ key.transpose(2, 3)) / key.shape[3] ** 0.5
+        weights: torch.Tensor = near.masked_fill(~mask, float("-inf")).softmax(dim=3)
+        return weights.mean(dim=1)
+
+    def _parts(
+        self, tokens: torch.Tensor, others: torch.Tensor, known: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Query, key and value by head, and the mask (n, 1, 1, 1 + L) of what may be looked at."""
+        asked = self.answer(torch.cat([self.nothing.expand(len(tokens), -1, -1), others], dim=1))
+        key, value = (self._split(part) for part in self.key_value(asked).chunk(2, dim=-1))
+        mask = F.pad(known, (1, 0), value=True)[:, None, None, :]
+        return self._split(self.query(self.ask(tokens))), key, value, mask
 
     def _split(self, states: torch.Tensor) -> torch.Tensor:
         """(n, K, width) -> (n, heads, K, width / heads)."""

@@ -51,8 +51,8 @@ class Fusion:
     def __init__(
         self, encoder: Encoder, ensemble: Ensemble, link: OrdinalLink, embeddings: Mapping[str, str], version: str
     ) -> None:
-        self._encoder = encoder
-        self._ensemble = ensemble
+        self.encoder = encoder
+        self.ensemble = ensemble
         self._link = link
         self._embeddings = {name: embeddings[name] for name in encoder.reductions}
         self._version = version
@@ -65,7 +65,7 @@ class Fusion:
     @property
     def features(self) -> tuple[str, ...]:
         """Columns that `score` reads."""
-        return self._encoder.columns
+        return self.encoder.columns
 
     @property
     def embeddings(self) -> Mapping[str, str]:
@@ -75,27 +75,27 @@ class Fusion:
     @property
     def modalities(self) -> tuple[str, ...]:
         """What each gate is of."""
-        return self._encoder.modalities
+        return self.encoder.modalities
 
     def score(self, columns: Columns) -> Scores:
         """Score every row; see `Predictor.score`. A modality that a row lacks has a gate of 0."""
         if columns.rows == 0:
             gates = np.empty((0, len(self.modalities)))
             return Scores(np.empty(0), np.empty((0, CLASSES)), np.empty(0, np.int64), {"gates": gates})
-        score, gates = self._ensemble(self._encoder(columns))
+        score, gates = self.ensemble(self.encoder(columns))
         probabilities = self._link(score)
         return Scores(score, probabilities, probabilities.argmax(axis=1), {"gates": gates})
 
     def save(self, folder: Path) -> None:
         """Write the model's files into `folder`; the same model gives the same bytes."""
-        self._encoder.save(folder)
-        for number, net in enumerate(self._ensemble.nets):
+        self.encoder.save(folder)
+        for number, net in enumerate(self.ensemble.nets):
             save_net(folder / _NET.format(number), net)
         said = {
-            "nets": [asdict(net.options) for net in self._ensemble.nets if isinstance(net, FusionNet)],
-            "shape": asdict(self._encoder.shape),
-            "mean": self._ensemble.mean,
-            "deviation": self._ensemble.deviation,
+            "nets": [asdict(net.options) for net in self.ensemble.nets if isinstance(net, FusionNet)],
+            "shape": asdict(self.encoder.shape),
+            "mean": self.ensemble.mean,
+            "deviation": self.ensemble.deviation,
             "link": asdict(self._link),
             "embeddings": self._embeddings,
         }

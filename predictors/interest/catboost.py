@@ -71,11 +71,11 @@ class InterestCatBoost:
         version: str,
     ) -> None:
         self._version = version
-        self._assembler = assembler
-        self._engages = engages
+        self.assembler = assembler
+        self.engages = engages
         self._ranks = ranks
-        self._start = start
-        self._calibration = calibration
+        self.start = start
+        self.calibration = calibration
         self._embeddings = {name: embeddings[name] for name in assembler.embeddings}
 
     @property
@@ -86,7 +86,7 @@ class InterestCatBoost:
     @property
     def features(self) -> tuple[str, ...]:
         """Columns that `score` reads."""
-        return self._assembler.columns
+        return self.assembler.columns
 
     @property
     def embeddings(self) -> Mapping[str, str]:
@@ -96,9 +96,9 @@ class InterestCatBoost:
     @property
     def importances(self) -> dict[str, dict[str, float]]:
         """Share of each matrix column in the predictions' changes, in percent, by model."""
-        models = {"engages": self._engages, "ranks": self._ranks}
+        models = {"engages": self.engages, "ranks": self._ranks}
         return {
-            kind: dict(zip(self._assembler.names, model.get_feature_importance().tolist(), strict=True))
+            kind: dict(zip(self.assembler.names, model.get_feature_importance().tolist(), strict=True))
             for kind, model in models.items()
         }
 
@@ -106,28 +106,28 @@ class InterestCatBoost:
         """Score every row; see `Predictor.score`."""
         if columns.rows == 0:
             return Scores(np.empty(0), np.empty((0, 2)), np.empty(0, np.int64), {"rank": np.empty(0)})
-        return self.score_matrix(self._assembler(columns))
+        return self.score_matrix(self.assembler(columns))
 
     def score_matrix(self, matrix: Matrix) -> Scores:
         """The trees alone, of assembled rows."""
         # One thread: waking others costs more than the trees of a request's rows
-        raw = self._engages.predict(matrix, prediction_type="RawFormulaVal", thread_count=1) + self._start(matrix[:, 0])
-        p = 1 / (1 + np.exp(-self._calibration(raw)))
+        raw = self.engages.predict(matrix, prediction_type="RawFormulaVal", thread_count=1) + self.start(matrix[:, 0])
+        p = 1 / (1 + np.exp(-self.calibration(raw)))
         rank = self._ranks.predict(matrix, prediction_type="RawFormulaVal", thread_count=1)
         return Scores(p, np.column_stack([1 - p, p]), (p >= 0.5).astype(np.int64), {"rank": rank})
 
     def save(self, folder: Path) -> None:
         """Write the model's files into `folder`; the same model gives the same bytes."""
-        self._assembler.save(folder)
+        self.assembler.save(folder)
         write_json(
             folder / _STATE,
             {
-                "start": (self._start.slope, self._start.offset),
-                "calibration": (self._calibration.slope, self._calibration.offset),
+                "start": (self.start.slope, self.start.offset),
+                "calibration": (self.calibration.slope, self.calibration.offset),
                 "embeddings": self._embeddings,
             },
         )
-        self._engages.save_model(str(folder / _ENGAGES))
+        self.engages.save_model(str(folder / _ENGAGES))
         self._ranks.save_model(str(folder / _RANKS))
 
     @classmethod

@@ -44,9 +44,14 @@ class EventData:
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """Rows of each split, encounters left out, and the share of engaged ones among those that train."""
-        engaged = self.examples.labels["engaged"][self.examples.splits.train]
-        return {"rows": self.examples.splits.sizes, "left_out": self.left_out, "engaged": float(engaged.mean())}
+        """Rows of each split and when they were, encounters left out, and the share of engaged ones that train."""
+        splits = self.examples.splits
+        return {
+            "rows": splits.sizes,
+            "spans": splits.spans(self.examples.columns.numbers("event_timestamp").astype("M8[us]")),
+            "left_out": self.left_out,
+            "engaged": float(self.examples.labels["engaged"][splits.train].mean()),
+        }
 
     @property
     def digest(self) -> str:

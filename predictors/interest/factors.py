@@ -90,12 +90,12 @@ class InterestFactors:
         was met.
         """
         self._version = version
-        self._inputs = inputs
-        self._posterior = posterior
+        self.inputs = inputs
+        self.posterior = posterior
         self._keys = keys
-        self._users, self._contents = ({key: row for row, key in enumerate(ids)} for ids in keys)
+        self.user_rows, self.content_rows = ({key: row for row, key in enumerate(ids)} for ids in keys)
         self._familiar = familiar
-        self._cut = cut
+        self.cut = cut
         self.calibration = calibration
         self.rank_weight = rank_weight
         self._embeddings = {name: embeddings[name] for name in inputs.projections}
@@ -108,7 +108,7 @@ class InterestFactors:
     @property
     def features(self) -> tuple[str, ...]:
         """Columns that `score` reads."""
-        return ("content_id", "user_id", *self._inputs.columns)
+        return ("content_id", "user_id", *self.inputs.columns)
 
     @property
     def embeddings(self) -> Mapping[str, str]:
@@ -117,16 +117,16 @@ class InterestFactors:
 
     def score(self, columns: Columns) -> Scores:
         """Score every row; see `Predictor.score`. `details` has `rank`."""
-        users = _rows(self._users, columns.objects("user_id"))
-        contents = _rows(self._contents, columns.objects("content_id"))
+        users = _rows(self.user_rows, columns.objects("user_id"))
+        contents = _rows(self.content_rows, columns.objects("content_id"))
         p = np.empty(columns.rows)
         for start in range(0, columns.rows, _AT_ONCE):
             part = slice(start, min(start + _AT_ONCE, columns.rows))
-            late = contents[part] == len(self._contents)
-            features = np.zeros((len(late), self._inputs.width), np.float32)
+            late = contents[part] == len(self.content_rows)
+            features = np.zeros((len(late), self.inputs.width), np.float32)
             if late.any():
-                features[late] = self._inputs(columns.take(np.arange(part.start, part.stop)[late]))
-            p[part] = self._posterior.chances(users[part], contents[part], features, self._cut)
+                features[late] = self.inputs(columns.take(np.arange(part.start, part.stop)[late]))
+            p[part] = self.posterior.chances(users[part], contents[part], features, self.cut)
         p = self.calibration(log_odds(p)[:, None])
         familiar = self._familiar[contents]
         rank = familiar + self.rank_weight * np.log(p)
@@ -135,18 +135,18 @@ class InterestFactors:
 
     def read_as(self, calibration: Platt, rank_weight: float) -> InterestFactors:
         """The same factors, whose chances are read otherwise."""
-        parts = (self._inputs, self._posterior, self._keys, self._familiar, self._cut)
+        parts = (self.inputs, self.posterior, self._keys, self._familiar, self.cut)
         return InterestFactors(*parts, calibration, rank_weight, self._embeddings, self._version)
 
     def save(self, folder: Path) -> None:
         """Write the model's files into `folder`; the same model gives the same bytes."""
-        posterior = {f"posterior.{name}": getattr(self._posterior, name) for name in Posterior.__slots__}
-        arrays = {**self._inputs.arrays(), **posterior, "familiar": self._familiar}
+        posterior = {f"posterior.{name}": getattr(self.posterior, name) for name in Posterior.__slots__}
+        arrays = {**self.inputs.arrays(), **posterior, "familiar": self._familiar}
         np.savez(folder / _ARRAYS, allow_pickle=False, **arrays)
         said = {
-            "contents": self._inputs.facts(),
+            "contents": self.inputs.facts(),
             "keys": self._keys,
-            "cut": self._cut,
+            "cut": self.cut,
             "calibration": self.calibration.to_json(),
             "rank_weight": self.rank_weight,
             "embeddings": self._embeddings,

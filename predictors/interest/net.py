@@ -230,7 +230,7 @@ class InterestNet(nn.Module):
         key, value = (layer(state.events).view(g, n, heads, -1).transpose(1, 2) for layer in (self.offer, self.give))
         known = state.known[:, None, :, None]
         said = torch.cat([value * known, state.values[:, None, :, None].expand(-1, heads, -1, -1)], -1)
-        far = torch.where(state.known, 0.0, _FAR)[:, None, None, :]
+        far = torch.where(state.known, 0.0, _FAR).to(vectors.dtype)[:, None, None, :]
         near = torch.baddbmm(
             far.expand(-1, heads, -1, -1).reshape(g * heads, 1, n),
             query.reshape(g * heads, r, -1),

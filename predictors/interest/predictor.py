@@ -58,8 +58,8 @@ class Interest:
     ) -> None:
         """`outputs` names the net's logits; `rank_weight` is what log P(engaged) counts beside the logit of meeting."""
         self._version = version
-        self._inputs = inputs
-        self._outputs = tuple(outputs)
+        self.inputs = inputs
+        self.outputs = tuple(outputs)
         self.calibration = calibration
         self.rank_weight = rank_weight
         self._embeddings = {name: embeddings[name] for name in inputs.contents.projections}
@@ -73,7 +73,7 @@ class Interest:
     @property
     def features(self) -> tuple[str, ...]:
         """Columns that `score` reads."""
-        return ("content_id", "user_id", *self._inputs.contents.columns, *STATISTICS, *LISTS)
+        return ("content_id", "user_id", *self.inputs.contents.columns, *STATISTICS, *LISTS)
 
     @property
     def embeddings(self) -> Mapping[str, str]:
@@ -87,7 +87,7 @@ class Interest:
                 self.logits(columns.take(range(start, min(start + _AT_ONCE, columns.rows))))
                 for start in range(0, columns.rows, _AT_ONCE)
             ]
-        logits = np.concatenate([np.empty((0, len(self._outputs))), *(part[0] for part in parts)])
+        logits = np.concatenate([np.empty((0, len(self.outputs))), *(part[0] for part in parts)])
         meeting = np.concatenate([np.empty(0), *(part[1] for part in parts)])
         return self._scores(logits, meeting)
 
@@ -96,7 +96,7 @@ class Interest:
         p = self.probabilities(logits)
         heads = {
             name: logistic(logits[:, column])
-            for column, name in enumerate(self._outputs)
+            for column, name in enumerate(self.outputs)
             if name not in (ENGAGED, REACTION)
         }
         rank = meeting + self.rank_weight * np.log(p)
@@ -106,13 +106,13 @@ class Interest:
 
     def probabilities(self, logits: Floats) -> Floats:
         """P(engaged) by the net's logits (n, outputs), calibrated."""
-        known = [column for column, name in enumerate(self._outputs) if name in (ENGAGED, REACTION)]
+        known = [column for column, name in enumerate(self.outputs) if name in (ENGAGED, REACTION)]
         return self.calibration(logits[:, known])
 
     def represent(self, contents: Columns) -> Represented:
         """What the net makes of the contents, in the order of their rows: the same for every request."""
-        rows = self._inputs.contents.ids.rows(contents.objects("content_id"))
-        return self.net.represent(torch.from_numpy(self._inputs.contents(contents)), torch.from_numpy(rows))
+        rows = self.inputs.contents.ids.rows(contents.objects("content_id"))
+        return self.net.represent(torch.from_numpy(self.inputs.contents(contents)), torch.from_numpy(rows))
 
     def recall(self, columns: Columns, rows: Rows) -> State:
         """What the net makes of the users of these rows: the same for every content."""
@@ -121,9 +121,9 @@ class Interest:
         known = columns.related[RELATED]
         met = known.take([row for row, content_id in enumerate(known.objects("content_id")) if content_id in named])
         places = {content_id: row for row, content_id in enumerate(met.objects("content_id"))}
-        past = self._inputs.context.histories(columns, rows.tolist(), places)
+        past = self.inputs.context.histories(columns, rows.tolist(), places)
         vectors = F.pad(self.represent(met).vectors, (0, 0, 0, 1))  # a row for those who met nothing
-        users = self._inputs.users.rows([user or "" for user in columns.objects("user_id")[rows]])
+        users = self.inputs.users.rows([user or "" for user in columns.objects("user_id")[rows]])
         return self.net.recall(as_past(past, vectors[past.contents]), torch.from_numpy(users))
 
     def logits(self, columns: Columns) -> tuple[Floats, Floats]:
@@ -134,8 +134,8 @@ class Interest:
         """The same, where the rows' contents are represented already; users of equally many rows go together."""
         firsts, owners = same_pasts(columns)
         state = self.recall(columns, firsts)
-        context = torch.from_numpy(self._inputs.context(columns))
-        logits, meeting = np.empty((columns.rows, len(self._outputs))), np.empty(columns.rows)
+        context = torch.from_numpy(self.inputs.context(columns))
+        logits, meeting = np.empty((columns.rows, len(self.outputs))), np.empty(columns.rows)
         order = np.argsort(owners, kind="stable")
         sizes = np.bincount(owners)
         starts = np.cumsum(sizes) - sizes
@@ -150,14 +150,14 @@ class Interest:
     def save(self, folder: Path) -> None:
         """Write the model's files into `folder`; the same model gives the same bytes."""
         save_net(folder / _NET, self.net)
-        contents, users = self._inputs.contents, self._inputs.users
-        arrays = {**contents.arrays(), **self._inputs.context.arrays(), "users.seen": users.seen}
+        contents, users = self.inputs.contents, self.inputs.users
+        arrays = {**contents.arrays(), **self.inputs.context.arrays(), "users.seen": users.seen}
         np.savez(folder / _INPUTS, allow_pickle=False, **arrays)
         said = {
             "net": asdict(self.net.config),
             "contents": contents.facts(),
             "user_buckets": users.buckets,
-            "outputs": list(self._outputs),
+            "outputs": list(self.outputs),
             "calibration": self.calibration.to_json(),
             "rank_weight": self.rank_weight,
             "embeddings": self._embeddings,

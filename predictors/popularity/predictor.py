@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +31,6 @@ _MODELS = ("regressor", "classifier")
 _STATE = "popularity.json"
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """Why rows scored as they did: `contributions` (n, len(names)) float64 sum, with `base`, to the score (n,)."""
-
-    names: tuple[str, ...]
-    contributions: npt.NDArray[np.float64]
-    base: float
-
-
 class Popularity:
     """Engagement score and quintile class of contents from facts, creator history and embeddings."""
 
@@ -56,8 +47,8 @@ class Popularity:
         version: str,
     ) -> None:
         self._version = version
-        self._assembler = assembler
-        self._models = models
+        self.assembler = assembler
+        self.models = models
         self._calibration = calibration
         self._quintiles = quintiles
         self._embeddings = {name: embeddings[name] for name in assembler.features.embeddings}
@@ -100,7 +91,7 @@ class Popularity:
     @property
     def features(self) -> tuple[str, ...]:
         """Columns that `score` reads."""
-        return self._assembler.features.columns
+        return self.assembler.features.columns
 
     @property
     def embeddings(self) -> Mapping[str, str]:
@@ -111,35 +102,34 @@ class Popularity:
     def importances(self) -> dict[str, dict[str, float]]:
         """Share of each matrix column in the predictions' changes, in percent, by model."""
         return {
-            kind: dict(zip(self._assembler.names, model.get_feature_importance().tolist(), strict=True))
-            for kind, model in self._models.items()
+            kind: dict(zip(self.assembler.names, model.get_feature_importance().tolist(), strict=True))
+            for kind, model in self.models.items()
         }
 
     def score(self, columns: Columns) -> Scores:
         """Score every row; see `Predictor.score`."""
         if columns.rows == 0:
             return Scores(np.empty(0), np.empty((0, CLASSES)), np.empty(0, np.int64))
-        matrix = self._assembler(columns)
+        matrix = self.assembler(columns)
         # One thread: waking others costs more than the trees of a request's rows
-        score, logits = (self._models[kind].predict(matrix, thread_count=1) for kind in _MODELS)
+        score, logits = (self.models[kind].predict(matrix, thread_count=1) for kind in _MODELS)
         probabilities = self._calibration(score, logits, self._quintiles.edges)
         return Scores(score, probabilities, probabilities.argmax(axis=1))
 
-    def explain(self, columns: Columns) -> Explanation:
-        """How much each column of the matrix adds to each row's score (SHAP values)."""
-        values = boosting.contributions(self._models["regressor"], self._assembler(columns))
-        return Explanation(self._assembler.names, values[:, :-1], float(values[0, -1]))
+    def influences(self, columns: Columns) -> dict[str, dict[str, float]]:
+        """How far each column of the matrix moves the scores of these rows; see `boosting.influences`."""
+        return boosting.influences(self.assembler.names, self.models["regressor"], self.assembler(columns))
 
     def save(self, folder: Path) -> None:
         """Write the model's files into `folder`; the same model gives the same bytes."""
-        self._assembler.save(folder)
+        self.assembler.save(folder)
         state = {
             "embeddings": self._embeddings,
             "calibration": self._calibration.to_json(),
             "edges": list(self._quintiles.edges),
         }
         write_json(folder / _STATE, state)
-        for kind, model in self._models.items():
+        for kind, model in self.models.items():
             model.save_model(str(folder / f"{kind}.cbm"))
 
     @classmethod
@@ -161,7 +151,8 @@ def fit_popularity(examples: Examples, config: TrainConfig, run: Run) -> Fitted:
     predictor, errors = Popularity.fit(examples, features, config, run)
     quiet = LocalRun("metadata only", run.folder)
     bare, _ = Popularity.fit(examples, FeatureSet(features.numbers, features.words), config, quiet)
-    facts = {"importances": predictor.importances, "calibration": errors}
+    influences = predictor.influences(examples.columns.take(examples.splits.valid))
+    facts = {"importances": predictor.importances, "influences": influences, "calibration": errors}
     return Fitted(predictor, facts, {"metadata_only": bare})
 
 

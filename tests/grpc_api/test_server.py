@@ -323,7 +323,7 @@ class TestSignals:
         asking.start()
         time.sleep(0.3)
         process.send_signal(number)
-        assert until(lambda: not remote.ready(), 5)
+        assert until(lambda: not remote.ready(), 30)
         with pytest.raises(UnavailableError):
             remote.describe()
         asking.join()

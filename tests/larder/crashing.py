@@ -30,6 +30,7 @@ LIBRARIES = (
     "feature_repo.store",
     "feature_repo.workspace",
     "indexers.build",
+    "predictors.popularity.predictor",
     "predictors.train",
     "transformers.models.bert.modeling_bert",
 )
@@ -64,7 +65,7 @@ STEPS: Mapping[str, Callable[[Workspace], object]] = {
     "apply": steps.apply,
     "materialize": steps.materialize,
     "index": _index,
-    "train": lambda space: steps.train(space, "popularity", TrainConfig(iterations=10, resamples=5, threads=1)),
+    "train": lambda space: steps.train(space, "popularity", TrainConfig(iterations=10, resamples=5, threads=1, bags=1)),
 }
 
 

@@ -8,6 +8,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
@@ -152,7 +153,7 @@ def online(settings: Settings) -> State:
     with Catalog(settings.catalog) as catalog:
         ids = [item.content.content_id for item in catalog.items()]
         user = next(catalog.users()).user_id
-    read = Store(settings).read("interest", ids, user)
+    read = Store(settings).read("interest", ids, user, at=datetime(2040, 1, 1, tzinfo=UTC))
     state |= {f"read {n}": repr((values.tolist(), read.present[n].tolist())) for n, values in read.values.items()}
     return state | {"marks": (settings.home / "materialized.json").read_bytes()}
 

@@ -103,5 +103,5 @@ def test_nothing_to_learn_from_is_told(shell: Shell) -> None:
     silent = [Content("a", "no counter", first.published_at)]
     with pytest.raises(StateError, match="none of 1 clips has a counter"):
         engagement_classes(silent, FitOptions("random", 0))
-    with pytest.raises(ConfigurationError, match="valid: random, time"):
+    with pytest.raises(ConfigurationError, match=r"valid: a folder .* random, time"):
         engagement_classes([first], FitOptions("nosuch", 0))

@@ -92,3 +92,9 @@ def test_a_folder_without_the_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("name\nc0\n")
     with pytest.raises(InputError, match=r"train\.csv cannot be read .* column id"):
         split(str(tmp_path), *contents(6), seed=0)
+
+
+def test_the_spans_of_parts_are_their_first_and_last_days() -> None:
+    times = np.array(["2024-01-03T10", "2024-01-01T23", "2024-02-01", "2024-03-01"], "M8[us]")
+    splits = Splits(np.array([0, 1]), np.array([2]), np.array([], int))
+    assert splits.spans(times) == {"train": ["2024-01-01", "2024-01-03"], "valid": ["2024-02-01", "2024-02-01"]}

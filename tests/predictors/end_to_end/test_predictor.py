@@ -38,7 +38,7 @@ from tests.predictors.conftest import put
 from tests.predictors.media_world import BARE, fill, quick, workspace
 from tests.predictors.planted import SPEC, FrameStore, Planted
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 class NoStore:
@@ -232,7 +232,7 @@ from feature_repo.settings import Settings
 from predictors import train as training
 from tests.predictors.conftest import put
 from tests.predictors.media_world import quick
-from tests.predictors.test_end_to_end import NoStore
+from tests.predictors.end_to_end.test_predictor import NoStore
 
 def die(stage, done, total):
     if (stage, done) == ("towers", 2):

@@ -14,6 +14,7 @@ from feature_repo.settings import Settings
 from predictors.evaluation import comparison as comparison
 from predictors.evaluation.comparison import CompareOptions, compare
 from predictors.evaluation.engagement_metrics import r2
+from predictors.evaluation.kept import keep
 from predictors.evaluation.text import tables
 from predictors.popularity import predictor as catboost
 from predictors.recipes import RECIPES
@@ -90,7 +91,7 @@ def test_the_files_say_what_the_measures_say(run: Compare, tmp_path: Path, plant
         truth = dict(zip(planted.content_ids, planted.scores, strict=True))
         wanted = np.array([np.log1p(np.expm1(truth[name])) for name in said["id"]])
         assert measured["r2"] == pytest.approx(r2(wanted, said["pred"].to_numpy()))
-        kept = pl.read_parquet(tmp_path / "out" / "engagement" / part / "truth" / "truth.parquet")
+        kept = pl.read_parquet(tmp_path / "out" / "baselines" / "engagement" / part / "truth" / "truth.parquet")
         assert measured["accuracy"] == pytest.approx((kept["cls"] == said["cls"]).mean())
     value = report["tasks"]["engagement"]["models"]["popularity"]["estimates"]["r2"]["value"]
     assert value == pytest.approx(np.mean([measured["r2"] for measured in by_seed]))
@@ -112,7 +113,7 @@ def test_what_was_predicted_is_not_fitted_again(run: Compare, fits: list[int]) -
 def test_a_comparison_that_was_interrupted_goes_on(
     run: Compare, fits: list[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    write = comparison._write
+    write = keep
 
     def interrupted(folder: Path, *rest: Any) -> None:
         if folder == tmp_path / "out" / "popularity" / "seed-1":
@@ -120,7 +121,7 @@ def test_a_comparison_that_was_interrupted_goes_on(
         write(folder, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(comparison, "_write", interrupted)
+        patch.setattr(comparison, "keep", interrupted)
         with pytest.raises(KeyboardInterrupt):
             run(seeds=2)
     assert not (tmp_path / "out" / "comparison.json").exists()

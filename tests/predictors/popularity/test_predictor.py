@@ -110,15 +110,6 @@ def test_the_same_model_without_embeddings_is_measured_beside_it(planted: Plante
     assert made.facts["importances"]["regressor"]["vec:ridge"] > 30
 
 
-def test_contributions_sum_to_the_score(planted: Planted, fitted: Trained) -> None:
-    columns = Columns.from_frame(planted.frame[:30])
-    said = fitted.predictor.explain(columns)
-    assert said.contributions.shape == (30, len(said.names))
-    np.testing.assert_allclose(said.base + said.contributions.sum(axis=1), fitted.predictor.score(columns).score)
-    spread = dict(zip(said.names, said.contributions.std(axis=0), strict=True))
-    assert max(spread, key=lambda name: spread[name]) in {"vec:ridge", "kernel:joint"}
-
-
 def test_validation_rows_are_learnt_from_once_they_have_stopped_it(planted: Planted, quick: TrainConfig) -> None:
     examples = planted.examples()
     other = plant().examples()
@@ -183,3 +174,11 @@ def test_too_few_contents_cannot_be_learnt_from(planted: Planted, quick: TrainCo
     examples = dataclasses.replace(planted.examples(), splits=Splits(rows, rows[:1], rows[:1]))
     with pytest.raises(StateError, match="29 labelled contents"):
         fit(examples, quick)
+
+
+def test_influences_tell_what_moves_scores_and_which_way(planted: Planted, quick: TrainConfig, tmp_path: Path) -> None:
+    made = fit_popularity(planted.examples(), quick, LocalRun("v", tmp_path))
+    influences = made.facts["influences"]
+    assert influences["vec:ridge"]["mean"] > 0.1
+    assert influences["vec:ridge"]["direction"] > 0.5
+    assert influences["creator_posts"] == {"mean": 0.0, "direction": 0.0}  # null in every row
