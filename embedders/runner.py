@@ -21,6 +21,7 @@ from embedders.base import Embedder
 from embedders.derived import readiness
 from embedders.fingerprint import changed_at
 from embedders.ledger import Pending, kind_of
+from embedders.memory import keep_freed_memory
 from embedders.pipeline import Encoded, Pipeline, Stages, Task, joined
 from embedders.planning import Planner
 from embedders.precision import kept_choice, load_settled
@@ -87,6 +88,7 @@ class PartitionWorker:
         stages: Stages,
         on_window: Callable[[int], None] = lambda count: None,
     ) -> None:
+        keep_freed_memory()
         lanes = [embedders] if isinstance(embedders, Embedder) else embedders
         self._embedder = lanes[0]
         self._stages = stages

@@ -75,6 +75,28 @@ SPACES: Mapping[str, Space] = {
         "meeting_weight": Range(0.0, 1.0),
     },
     "interest_factors": {"factors": Range(4, 32, log=True), "components": Range(8, 64, log=True)},
+    "interest_catboost": {
+        "depth": Range(3, 8),
+        "learning_rate": Range(0.02, 0.2, log=True),
+        "leaf_penalty": Range(1.0, 50.0, log=True),
+        "column_share": Range(0.2, 1.0),
+        "embedding_weight": Range(0.01, 0.3, log=True),
+        "taste_weight": Range(0.03, 0.6, log=True),
+    },
+    "engagement_fusion": {
+        "width": Choice((16, 32, 64)),
+        "dropout": Range(0.0, 0.6),
+        "modality_dropout": Range(0.0, 0.4),
+        "learning_rate": Range(3e-4, 3e-3, log=True),
+        "weight_decay": Range(0.01, 1.0, log=True),
+    },
+    "engagement_end_to_end": {
+        "fusion": Choice(("concat", "gated", "cross_attention")),
+        "head": Choice(("corn", "softmax")),
+        "rate": Range(1e-4, 1e-3, log=True),
+        "tower_rate": Range(3e-6, 3e-4, log=True),
+        "class_share": Range(0.0, 0.9),
+    },
 }
 
 # predictor -> what holds in trials alone: a model that has learnt from the validation rows cannot be judged by them
