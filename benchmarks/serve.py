@@ -130,9 +130,9 @@ def main() -> None:
         raise SystemExit(f"{len(ids)} contents in the workspace, {max(CANDIDATES)} are needed: run a larger demo")
     rows: list[Row] = []
     with servers() as (scoring, empty):
-        stub: Any = scoring_pb2_grpc.ScoringStub(scoring)  # type: ignore[no-untyped-call]  # generated
+        stub: Any = scoring_pb2_grpc.ScoringServiceStub(scoring)  # type: ignore[no-untyped-call]  # generated
         for count, floor in CANDIDATES.items():
-            request = pb.PredictRequest(predictor="popularity", content_ids=ids[:count])
+            request = pb.PredictRequest(predictors=["popularity"], content_ids=ids[:count])
             rows += compare(f"Predict {count} contents", floor, stub.Predict, request, empty, options.calls)
         request_similar = pb.SimilarRequest(content_id=ids[0], k=10)
         rows += compare("Similar k=10", SIMILAR_FLOOR, stub.Similar, request_similar, empty, options.calls)

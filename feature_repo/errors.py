@@ -42,6 +42,26 @@ class UnavailableError(LarderError):
     """A store, server or file is out of reach for the moment; trying again may help."""
 
 
+class OverloadedError(LarderError):
+    """A server has too much to do; trying again after `retry_s` seconds may help."""
+
+    def __init__(self, message: str, retry_s: float = 0.1) -> None:
+        super().__init__(message)
+        self.retry_s = retry_s
+
+
+class DeadlineError(LarderError):
+    """The caller's time ran out, or the caller is gone, before there was an answer."""
+
+
+class UnauthenticatedError(LarderError):
+    """A call does not prove who makes it."""
+
+
+class DeniedError(LarderError):
+    """Whoever makes the call may not make it."""
+
+
 def unknown_name(kind: str, name: str, valid: object) -> ConfigurationError:
     """The error for a name outside a table: it lists the valid ones."""
     names = ", ".join(sorted(map(str, valid)))  # type: ignore[call-overload]

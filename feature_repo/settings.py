@@ -55,6 +55,7 @@ class Settings(BaseSettings):
     port: int = Field(50051, ge=0, le=65535, description="port that the server binds; 0: any free one")
     max_candidates: int = Field(1000, ge=1, description="contents a Predict request may name")
     max_k: int = Field(1000, ge=1, description="neighbours a Similar request may ask for")
+    max_waiting: int = Field(64, ge=1, description="calls that may wait for a thread before more are refused")
     max_payload_bytes: int = Field(8 * 2**20, ge=1024, description="largest message that the server accepts")
 
     @field_validator("embeddings", mode="before")

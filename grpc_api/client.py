@@ -13,18 +13,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from feature_repo.errors import InputError
 from grpc_api.errors import from_status
-from grpc_api.messages import (
-    DEFAULT_K,
-    Description,
-    EmbeddingInfo,
-    IndexInfo,
-    Limits,
-    Prediction,
-    Predictions,
-    PredictorInfo,
-    Similarities,
-    TitledNeighbour,
-)
+from grpc_api.messages.describe import Description, EmbeddingInfo, IndexInfo, Limits, PredictorInfo, VariantInfo
+from grpc_api.messages.predict import Prediction, Predictions, PredictorScores
+from grpc_api.messages.similar import DEFAULT_K, SearchedIndex, Similarities, TitledNeighbour
 from protos.larder.v1 import scoring_pb2 as pb
 from protos.larder.v1 import scoring_pb2_grpc
 
@@ -38,7 +29,7 @@ class Scorer:
         self.address = address
         self.timeout = timeout
         self._channel = grpc.insecure_channel(address, options=[("grpc.max_receive_message_length", -1)])
-        self._scoring = scoring_pb2_grpc.ScoringStub(self._channel)  # type: ignore[no-untyped-call]  # generated
+        self._scoring = scoring_pb2_grpc.ScoringServiceStub(self._channel)  # type: ignore[no-untyped-call]  # generated
         self._health = health_pb2_grpc.HealthStub(self._channel)
 
     def close(self) -> None:
@@ -57,13 +48,14 @@ class Scorer:
         self, contents: Sequence[str], predictor: str = "popularity", user: str | None = None
     ) -> list[Prediction]:
         """One prediction a content, in order. Raises InputError, NotFoundError, UnavailableError."""
-        return list(self.predict_columns(contents, predictor, user).rows())
+        found = self.predict_columns(contents, [predictor], user)
+        return list(found[predictor].rows(found.content_ids))
 
     def predict_columns(
-        self, contents: Sequence[str], predictor: str = "popularity", user: str | None = None
+        self, contents: Sequence[str], predictors: Sequence[str] = ("popularity",), user: str | None = None
     ) -> Predictions:
-        """The same as columns, which cost less to read."""
-        request = _request(pb.PredictRequest, predictor=predictor, content_ids=contents, user_id=user)
+        """What each of several predictors says, as columns, which cost less to read."""
+        request = _request(pb.PredictRequest, predictors=predictors, content_ids=contents, user_id=user)
         return _predictions(self._call(self._scoring.Predict, request))
 
     def similar(
@@ -84,7 +76,8 @@ class Scorer:
             raise InputError(f"query: give one of {', '.join(given)}, not {', '.join(query) or 'none'}")
         if "vector" in query:
             query["vector"] = pb.Vector(values=np.asarray(vector, np.float32).ravel().tolist())
-        request = _request(pb.SimilarRequest, **query, embedding=embedding, k=k, include_self=include_self)
+        embeddings = [pb.WeightedEmbedding(name=embedding)] if embedding else []
+        request = _request(pb.SimilarRequest, **query, embeddings=embeddings, k=k, include_self=include_self)
         return _similarities(self._call(self._scoring.Similar, request))
 
     def describe(self) -> Description:
@@ -115,11 +108,14 @@ def _request(kind: Callable[..., Response], **fields: Any) -> Response:
 
 
 def _predictions(said: pb.PredictResponse) -> Predictions:
-    return Predictions(
-        release=said.release,
+    results = tuple(map(_scores, said.results))
+    return Predictions(said.release, said.variant, said.request_id, list(said.content_ids), results)
+
+
+def _scores(said: pb.PredictorScores) -> PredictorScores:
+    return PredictorScores(
         predictor=said.predictor,
-        predictor_version=said.predictor_version,
-        content_ids=list(said.content_ids),
+        version=said.version,
         statuses=np.array(said.statuses, np.int32),
         scores=np.array(said.scores, np.float64),
         probabilities=np.array(said.class_probabilities, np.float64).reshape(-1, said.class_count),
@@ -129,8 +125,9 @@ def _predictions(said: pb.PredictResponse) -> Predictions:
 
 
 def _similarities(said: pb.SimilarResponse) -> Similarities:
+    indexes = tuple(SearchedIndex(i.embedding, i.version, i.weight) for i in said.indexes)
     neighbours = [TitledNeighbour(n.content_id, n.score, n.title) for n in said.neighbours]
-    return Similarities(said.release, said.embedding, said.index_version, neighbours)
+    return Similarities(said.release, said.request_id, indexes, neighbours)
 
 
 def _description(said: pb.DescribeResponse) -> Description:
@@ -144,5 +141,6 @@ def _description(said: pb.DescribeResponse) -> Description:
             EmbeddingInfo(e.name, e.dim, e.spec_digest, tuple(e.query_modalities)) for e in said.embeddings
         ),
         indexes=tuple(IndexInfo(i.embedding, i.version, i.kind, i.count, i.recall) for i in said.indexes),
-        limits=Limits(said.limits.candidates, said.limits.k, said.limits.text_characters, said.limits.payload_bytes),
+        limits=Limits(**{name: getattr(said.limits, name) for name in Limits.__slots__}),
+        variants=tuple(VariantInfo(v.name, v.release, v.share) for v in said.variants),
     )

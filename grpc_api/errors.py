@@ -1,25 +1,39 @@
-"""The one table between kinds of error and gRPC statuses, read in both directions."""
+"""The one table between kinds of error and gRPC statuses, read in both directions.
+
+On the wire an error is a `google.rpc.Status` (the richer error model of gRPC): see the top of `scoring.proto`.
+"""
 
 from __future__ import annotations
 
 import logging
-import uuid
+import re
 
 import grpc
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
 
 from feature_repo.errors import (
     ConfigurationError,
+    DeadlineError,
+    DeniedError,
     InputError,
     LarderError,
     MediaError,
     NotFoundError,
+    OverloadedError,
     QualityGateError,
     StateError,
+    UnauthenticatedError,
     UnavailableError,
     WeightsError,
 )
 
 log = logging.getLogger(__name__)
+
+DOMAIN = "larder"
 
 CODES: dict[type[LarderError], grpc.StatusCode] = {
     InputError: grpc.StatusCode.INVALID_ARGUMENT,
@@ -30,6 +44,10 @@ CODES: dict[type[LarderError], grpc.StatusCode] = {
     WeightsError: grpc.StatusCode.FAILED_PRECONDITION,
     QualityGateError: grpc.StatusCode.FAILED_PRECONDITION,
     UnavailableError: grpc.StatusCode.UNAVAILABLE,
+    OverloadedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    DeadlineError: grpc.StatusCode.DEADLINE_EXCEEDED,
+    UnauthenticatedError: grpc.StatusCode.UNAUTHENTICATED,
+    DeniedError: grpc.StatusCode.PERMISSION_DENIED,
 }
 
 KINDS: dict[grpc.StatusCode, type[LarderError]] = {
@@ -38,26 +56,77 @@ KINDS: dict[grpc.StatusCode, type[LarderError]] = {
     grpc.StatusCode.FAILED_PRECONDITION: StateError,
     grpc.StatusCode.UNAVAILABLE: UnavailableError,
     grpc.StatusCode.CANCELLED: UnavailableError,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: OverloadedError,
+    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineError,
+    grpc.StatusCode.UNAUTHENTICATED: UnauthenticatedError,
+    grpc.StatusCode.PERMISSION_DENIED: DeniedError,
 }
 
+_BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}
+_FIELD = re.compile(r"[a-z_]+(?:\[\d+\])?(?:\.[a-z_]+)*(?=: )")
 
-def to_status(error: Exception, method: str) -> tuple[grpc.StatusCode, str]:
-    """Status and message for a caller; a fault of ours is logged under an id, and the id is all that is told."""
+
+def to_status(error: Exception, method: str, request_id: str) -> status_pb2.Status:
+    """What a caller is told; a fault of ours is logged under the call's id, and the id is all that is told."""
     code = CODES.get(type(error)) if isinstance(error, LarderError) else None
-    if code is not None:
-        return code, str(error)
-    reference = uuid.uuid4().hex[:12]
-    log.error("%s failed (%s)", method, reference, exc_info=error)
-    return grpc.StatusCode.INTERNAL, f"internal error {reference}: the server's log has it under this id"
+    if code is None:
+        log.error("%s failed (%s)", method, request_id, exc_info=error)
+        code = grpc.StatusCode.INTERNAL
+        message = f"internal error {request_id}: the server's log has it under this id"
+    else:
+        message = str(error)
+    said = status_pb2.Status(code=code.value[0], message=message)
+    reason = type(error).__name__ if code is not grpc.StatusCode.INTERNAL else "Internal"
+    details: list[Message] = [
+        error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN, metadata={"method": method}),
+        error_details_pb2.RequestInfo(request_id=request_id),
+    ]
+    if isinstance(error, OverloadedError):
+        delay = Duration(nanos=round(error.retry_s % 1 * 1e9), seconds=int(error.retry_s))
+        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
+    if isinstance(error, InputError) and (field := _FIELD.match(message)):
+        violation = error_details_pb2.BadRequest.FieldViolation(field=field[0], description=message)
+        details.append(error_details_pb2.BadRequest(field_violations=[violation]))
+    for detail in details:
+        packed = AnyMessage()
+        packed.Pack(detail)
+        said.details.append(packed)
+    return said
+
+
+def code_of(status: status_pb2.Status) -> grpc.StatusCode:
+    """The gRPC code of a status."""
+    return _BY_NUMBER[status.code]
 
 
 def from_status(error: grpc.RpcError, address: str) -> LarderError:
     """The kind of error that a status stands for, at the client."""
     code, detail = error.code(), error.details() or ""
-    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return UnavailableError(f"{address} gave no answer in time: raise the client's timeout or ask for less at once")
-    if code is grpc.StatusCode.UNAVAILABLE:
-        return UnavailableError(f"{address} cannot answer ({detail}): try again, or see that `larder serve` runs there")
-    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
-        return InputError(f"{detail}: send less at once")
+    match code:
+        case grpc.StatusCode.DEADLINE_EXCEEDED:
+            return DeadlineError(
+                f"{address} gave no answer in time: raise the client's timeout or ask for less at once"
+            )
+        case grpc.StatusCode.UNAVAILABLE:
+            return UnavailableError(
+                f"{address} cannot answer ({detail}): try again, or see that `larder serve` runs there"
+            )
+        case grpc.StatusCode.RESOURCE_EXHAUSTED:
+            retry_s = _retry_s(error)
+            if retry_s is None:
+                return InputError(f"{detail}: send less at once")
+            return OverloadedError(detail, retry_s)
     return KINDS[code](detail) if code in KINDS else LarderError(f"{address} answered {code.name}: {detail}")
+
+
+def _retry_s(error: grpc.RpcError) -> float | None:
+    """Seconds after which the server wants to be asked again; None where it does not say."""
+    try:
+        said = rpc_status.from_call(error)  # type: ignore[arg-type]  # a call that failed is its error
+    except ValueError:
+        return None
+    for detail in said.details if said else ():
+        info = error_details_pb2.RetryInfo()
+        if detail.Unpack(info):
+            return float(info.retry_delay.ToTimedelta().total_seconds())
+    return None

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
-import queue
 import signal
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,50 +18,50 @@ from grpc_reflection.v1alpha import reflection
 from feature_repo.errors import LarderError, UnavailableError
 from feature_repo.files import replacing
 from feature_repo.settings import Settings
-from grpc_api.health import SERVICE, HealthMonitor
-from grpc_api.interceptors import INTERCEPTORS
-from grpc_api.messages import Limits
+from grpc_api.dispatch import Dispatcher
+from grpc_api.handlers import handlers
+from grpc_api.health import HealthMonitor
+from grpc_api.lane import Lane
+from grpc_api.messages.describe import Limits
+from grpc_api.rpcs import SERVICE, Work
 from grpc_api.service import ScoringService
-from grpc_api.servicer import ScoringServicer
 from predictors.loaded import LoadedRelease
-from protos.larder.v1 import scoring_pb2_grpc
 
 log = logging.getLogger(__name__)
 
 GRACE_S = 10.0
-_THREADS = 8  # scoring lets go of the GIL in NumPy, FAISS and CatBoost; more threads only queue for it
 _STOP = (signal.SIGTERM, signal.SIGINT)
 
 
 class ScoringServer:
-    """A bound server. Raises UnavailableError where the address is taken."""
+    """A bound server; make and use it on one event loop. Raises UnavailableError where the address is taken."""
 
     def __init__(self, settings: Settings, release: LoadedRelease) -> None:
         self.service = ScoringService(release, _limits(settings))
         self.health = HealthMonitor(self.service)
-        self._pool = ThreadPoolExecutor(_THREADS, "scoring")
-        self._server = grpc.server(self._pool, interceptors=INTERCEPTORS, options=_options(settings))
-        servicer = ScoringServicer(self.service)
-        scoring_pb2_grpc.add_ScoringServicer_to_server(servicer, self._server)  # type: ignore[no-untyped-call]
+        self._lanes = {work: Lane(work, threads=1, waiting=settings.max_waiting) for work in Work}
+        self._server = grpc.aio.server(options=_options(settings))
+        self._server.add_generic_rpc_handlers((handlers(Dispatcher(self.service, self._lanes)),))
         health_pb2_grpc.add_HealthServicer_to_server(self.health.servicer, self._server)
         reflection.enable_server_reflection((SERVICE, HEALTH, reflection.SERVICE_NAME), self._server)
         self.port = _bind(self._server, settings)
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Answer from here on."""
-        self.health.start()
-        self._server.start()
+        await self.health.start()
+        await self._server.start()
 
-    def swap(self, release: LoadedRelease) -> None:
+    async def swap(self, release: LoadedRelease) -> None:
         """Answer from another release; requests under way stay with theirs."""
         self.service.release = release
-        self.health.refresh()
+        await self.health.refresh()
 
-    def drain(self, grace_s: float = GRACE_S) -> None:
+    async def drain(self, grace_s: float = GRACE_S) -> None:
         """Report NOT_SERVING, take no more requests, and give those under way `grace_s` seconds to finish."""
-        self.health.stop()
-        self._server.stop(grace_s).wait()
-        self._pool.shutdown()
+        await self.health.stop()
+        await self._server.stop(grace_s)
+        for lane in self._lanes.values():
+            lane.close()
 
 
 def serve(
@@ -86,49 +85,62 @@ def serve(
             one.encoders.warm()
         return one
 
-    server = ScoringServer(settings, warmed(release))
-    with _signals() as received:
-        server.start()
+    def announce(port: int) -> None:
         # What is loaded stays: taken out of the collector's sight, it costs no pauses.
         gc.collect()
         gc.freeze()
-        _announce(server.port, ready, port_file)
+        if port_file is not None:
+            with replacing(port_file) as beside:
+                beside.write_text(f"{port}\n")
+        if ready is not None:
+            ready(port)
+
+    following = None if reload is None else lambda: warmed(reload())
+    asyncio.run(_serve(settings, warmed(release), following, announce, grace_s))
+
+
+async def _serve(
+    settings: Settings,
+    release: LoadedRelease,
+    reload: Callable[[], LoadedRelease] | None,
+    announce: Callable[[int], None],
+    grace_s: float,
+) -> None:
+    server = ScoringServer(settings, release)
+    with _signals() as received:
+        await server.start()
+        announce(server.port)
         log.info("serving release %s on %s", release.version, _address(settings.host, server.port))
-        while (number := received.get()) not in _STOP:
+        while (number := await received.get()) not in _STOP:
             if reload is not None:
-                _reload(server, lambda: warmed(reload()))
+                await _reload(server, reload)
         log.info("draining after %s", signal.Signals(number).name)
-        server.drain(grace_s)
+        await server.drain(grace_s)
 
 
 @contextmanager
-def _signals() -> Iterator[queue.SimpleQueue[int]]:
-    """The signals this process is sent, as a queue: its `put` is the one that may be called from a handler."""
-    received: queue.SimpleQueue[int] = queue.SimpleQueue()
-    before = {s: signal.signal(s, lambda number, _: received.put(number)) for s in (*_STOP, signal.SIGHUP)}
+def _signals() -> Iterator[asyncio.Queue[int]]:
+    """The signals this process is sent, as a queue."""
+    received: asyncio.Queue[int] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    heard = (*_STOP, signal.SIGHUP)
+    for number in heard:
+        loop.add_signal_handler(number, received.put_nowait, number)
     try:
         yield received
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number in heard:
+            loop.remove_signal_handler(number)
 
 
-def _reload(server: ScoringServer, reload: Callable[[], LoadedRelease]) -> None:
+async def _reload(server: ScoringServer, reload: Callable[[], LoadedRelease]) -> None:
     try:
-        release = reload()
+        release = await asyncio.to_thread(reload)
     except LarderError as error:
         log.error("stays with release %s: %s", server.service.release.version, error)
         return
-    server.swap(release)
+    await server.swap(release)
     log.info("serving release %s", release.version)
-
-
-def _announce(port: int, ready: Callable[[int], None] | None, port_file: Path | None) -> None:
-    if port_file is not None:
-        with replacing(port_file) as beside:
-            beside.write_text(f"{port}\n")
-    if ready is not None:
-        ready(port)
 
 
 def _limits(settings: Settings) -> Limits:
@@ -142,7 +154,7 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
     ]
 
 
-def _bind(server: grpc.Server, settings: Settings) -> int:
+def _bind(server: grpc.aio.Server, settings: Settings) -> int:
     address = _address(settings.host, settings.port)
     try:
         port = server.add_insecure_port(address)

@@ -20,7 +20,8 @@ import numpy as np
 from feature_repo.contracts import Modality
 from feature_repo.errors import NotFoundError, StateError, UnavailableError
 from grpc_api.client import Scorer
-from grpc_api.messages import Prediction, Similarities
+from grpc_api.messages.predict import Prediction
+from grpc_api.messages.similar import Similarities
 from larder import show, steps
 from larder.report import Latency, Neighbours, ReportData, write_report
 from predictors.config import TrainConfig

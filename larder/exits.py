@@ -14,6 +14,10 @@ EXIT_CODES: dict[type[errors.LarderError], int] = {
     errors.StateError: 6,
     errors.QualityGateError: 7,
     errors.UnavailableError: 8,
+    errors.OverloadedError: 8,
+    errors.DeadlineError: 8,
+    errors.UnauthenticatedError: 9,
+    errors.DeniedError: 9,
 }
 INTERRUPTED = 130
 

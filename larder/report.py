@@ -18,7 +18,8 @@ from predictors.report.drawing import ACCENT, INK, SOFT, bars, svg, thumbnail
 if TYPE_CHECKING:
     from embedders.runner import RunReport
     from feature_repo.ingest import IngestReport
-    from grpc_api.messages import Prediction, Similarities
+    from grpc_api.messages.predict import Prediction
+    from grpc_api.messages.similar import Similarities
     from indexers.versions import IndexManifest
     from larder.steps import Workspace
     from predictors.train import TrainReport

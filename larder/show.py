@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from embedders.user_runner import UserRunReport
     from feature_repo.ingest import IngestReport
     from feature_repo.store import Applied, Materialized
-    from grpc_api.messages import Prediction, Similarities
+    from grpc_api.messages.predict import Prediction
+    from grpc_api.messages.similar import Similarities
     from indexers.versions import IndexManifest
     from larder.fetch import FetchReport
     from larder.status import EmbeddingStatus, Status
@@ -190,7 +191,9 @@ def similarities(display: Display, found: Similarities, as_json: bool) -> None:
         print_json(found)
         return
     rows = [(n.content_id, n.title, n.score) for n in found.neighbours]
-    display.table(f"nearest by {found.embedding}", ("content", "title", "cosine"), rows)
+    display.table(
+        f"nearest by {' and '.join(i.embedding for i in found.indexes)}", ("content", "title", "cosine"), rows
+    )
 
 
 def status(display: Display, said: Status, as_json: bool) -> None:

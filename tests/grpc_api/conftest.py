@@ -10,9 +10,9 @@ import pytest
 from feature_repo.catalog import Catalog
 from feature_repo.settings import Settings, load_settings
 from grpc_api.client import Scorer
-from grpc_api.server import ScoringServer
 from predictors.loaded import LoadedRelease
 from tests.grpc_api.parts import TableStore, make_release
+from tests.grpc_api.running import RunningServer, running
 
 
 @pytest.fixture
@@ -42,16 +42,14 @@ def release(built: LoadedRelease, store: TableStore) -> LoadedRelease:
 
 
 @pytest.fixture
-def server(settings: Settings, release: LoadedRelease) -> Iterator[ScoringServer]:
+def server(settings: Settings, release: LoadedRelease) -> Iterator[RunningServer]:
     """A started server."""
-    started = ScoringServer(settings, release)
-    started.start()
-    yield started
-    started.drain(0)
+    with running(settings, release) as started:
+        yield started
 
 
 @pytest.fixture
-def scorer(server: ScoringServer) -> Iterator[Scorer]:
+def scorer(server: RunningServer) -> Iterator[Scorer]:
     """A client of the server."""
     with Scorer(f"127.0.0.1:{server.port}") as client:
         yield client

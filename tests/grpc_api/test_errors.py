@@ -5,7 +5,7 @@ import pytest
 
 from feature_repo import errors
 from feature_repo.errors import LarderError
-from grpc_api.errors import CODES, KINDS, to_status
+from grpc_api.errors import CODES, KINDS, code_of, to_status
 
 
 def _children(kind: type[LarderError]) -> list[type[LarderError]]:
@@ -17,9 +17,9 @@ CHILDREN = [kind for kind in _children(LarderError) if kind.__module__ == errors
 
 @pytest.mark.parametrize("kind", CHILDREN)
 def test_every_kind_has_a_status_and_its_message_passes(kind: type[LarderError]) -> None:
-    code, detail = to_status(kind("what, where, the mend"), "Predict")
-    assert code is CODES[kind]
-    assert detail == "what, where, the mend"
+    said = to_status(kind("what, where, the mend"), "Predict", "an id")
+    assert code_of(said) is CODES[kind]
+    assert said.message == "what, where, the mend"
 
 
 @pytest.mark.parametrize("kind", CHILDREN)
@@ -43,9 +43,8 @@ def test_the_statuses_callers_rely_on(kind: type[LarderError], code: grpc.Status
 
 @pytest.mark.parametrize("error", [ValueError("secret"), LarderError("secret"), KeyError("secret")])
 def test_anything_else_is_internal_and_told_by_an_id_alone(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
-    code, detail = to_status(error, "Predict")
-    assert code is grpc.StatusCode.INTERNAL
-    assert "secret" not in detail
-    [record] = caplog.records
-    assert record.args
-    assert str(record.args[1]) in detail  # type: ignore[index]
+    said = to_status(error, "Predict", "an id")
+    assert code_of(said) is grpc.StatusCode.INTERNAL
+    assert b"secret" not in said.SerializeToString()
+    assert "an id" in said.message
+    assert "an id" in caplog.text

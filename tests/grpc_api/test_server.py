@@ -19,24 +19,24 @@ import numpy as np
 import pytest
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
-from feature_repo.errors import InputError, LarderError, NotFoundError, UnavailableError
+from feature_repo.errors import DeadlineError, InputError, LarderError, NotFoundError, UnavailableError
 from feature_repo.settings import Settings
 from grpc_api.client import Scorer
-from grpc_api.health import SERVICE
-from grpc_api.messages import Status
-from grpc_api.server import ScoringServer
+from grpc_api.messages.predict import Status
+from grpc_api.rpcs import SERVICE
 from predictors.loaded import LoadedRelease
 from protos.larder.v1 import scoring_pb2 as pb
 from protos.larder.v1 import scoring_pb2_grpc
 from tests.grpc_api.parts import DIM, IDS, SPEC, WITHOUT_VECTOR, TableStore, angle, until
+from tests.grpc_api.running import RunningServer, running
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def stub(server: ScoringServer) -> Iterator[scoring_pb2_grpc.ScoringStub]:
+def stub(server: RunningServer) -> Iterator[scoring_pb2_grpc.ScoringServiceStub]:
     with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
-        yield scoring_pb2_grpc.ScoringStub(channel)  # type: ignore[no-untyped-call]  # generated
+        yield scoring_pb2_grpc.ScoringServiceStub(channel)  # type: ignore[no-untyped-call]  # generated
 
 
 class TestPredict:
@@ -76,7 +76,8 @@ class TestPredict:
 
     def test_names_the_release_and_the_model(self, scorer: Scorer, release: LoadedRelease) -> None:
         found = scorer.predict_columns(["c01"])
-        assert (found.release, found.predictor, found.predictor_version) == (release.version, "popularity", "v1")
+        assert found.release == release.version
+        assert [(one.predictor, one.version) for one in found.results] == [("popularity", "v1")]
 
     def test_an_unknown_predictor_is_told_with_those_there_are(self, scorer: Scorer) -> None:
         with pytest.raises(NotFoundError, match=r"predictor: 'weather' .* there are: popularity"):
@@ -88,8 +89,13 @@ class TestSimilar:
         found = scorer.similar(content_id="c00", k=3)
         assert [(n.content_id, n.title) for n in found.neighbours] == [(c, f"title of {c}") for c in IDS[1:4]]
         assert [n.score for n in found.neighbours] == pytest.approx(np.cos(np.radians([10, 20, 30])), abs=1e-5)
-        assert (found.release, found.embedding) == (release.version, "tiny")
-        assert found.index_version == release.indexes["tiny"].manifest.version
+        assert found.release == release.version
+        [searched] = found.indexes
+        assert (searched.embedding, searched.version, searched.weight) == (
+            "tiny",
+            release.indexes["tiny"].manifest.version,
+            1,
+        )
 
     def test_a_content_can_be_its_own_neighbour(self, scorer: Scorer) -> None:
         found = scorer.similar(content_id="c05", k=1, include_self=True)
@@ -104,7 +110,7 @@ class TestSimilar:
     def test_k_above_the_size_gives_all(self, scorer: Scorer) -> None:
         assert len(scorer.similar(content_id="c00", k=20, include_self=True).neighbours) == len(IDS) - 1
 
-    def test_no_k_is_ten(self, stub: scoring_pb2_grpc.ScoringStub) -> None:
+    def test_no_k_is_ten(self, stub: scoring_pb2_grpc.ScoringServiceStub) -> None:
         assert len(stub.Similar(pb.SimilarRequest(content_id="c00")).neighbours) == 10
 
     @pytest.mark.parametrize("content_id", ["nobody", WITHOUT_VECTOR])
@@ -121,12 +127,14 @@ class TestSimilar:
             scorer.similar(content_id="c01", text="4")
 
 
+METHODS = ["Predict", "PredictStream", "Recommend", "Similar", "LogInteraction", "Explain", "Describe"]
+TINY, DEAF = ([pb.WeightedEmbedding(name=name)] for name in ("tiny", "deaf"))
 BROKEN = {
-    "predictor": pb.PredictRequest(content_ids=["c01"]),
-    "content_ids": pb.PredictRequest(predictor="popularity"),
-    "content_ids: number 1 ": pb.PredictRequest(predictor="popularity", content_ids=["c01", ""]),
-    "content_ids: 51 ": pb.PredictRequest(predictor="popularity", content_ids=["c01"] * 51),
-    "user_id": pb.PredictRequest(predictor="popularity", content_ids=["c01"], user_id=""),
+    "predictors": pb.PredictRequest(content_ids=["c01"]),
+    "content_ids": pb.PredictRequest(predictors=["popularity"]),
+    "content_ids: number 1 ": pb.PredictRequest(predictors=["popularity"], content_ids=["c01", ""]),
+    "content_ids: 51 ": pb.PredictRequest(predictors=["popularity"], content_ids=["c01"] * 51),
+    "user_id": pb.PredictRequest(predictors=["popularity"], content_ids=["c01"], user_id=""),
     "query": pb.SimilarRequest(k=3),
     "content_id": pb.SimilarRequest(content_id=""),
     "text": pb.SimilarRequest(text="  "),
@@ -134,20 +142,20 @@ BROKEN = {
     "image: is empty": pb.SimilarRequest(image=b""),
     "image: not a picture": pb.SimilarRequest(image=b"four"),
     "k": pb.SimilarRequest(content_id="c01", k=21),
-    "vector: is empty": pb.SimilarRequest(vector=pb.Vector(), embedding="tiny"),
-    "vector: is all zeros": pb.SimilarRequest(vector=pb.Vector(values=[0.0] * DIM), embedding="tiny"),
-    "vector: has 2 values where 'tiny' has 8": pb.SimilarRequest(vector=pb.Vector(values=[1, 0]), embedding="tiny"),
-    "vector: has values that are not": pb.SimilarRequest(vector=pb.Vector(values=[math.nan] * DIM), embedding="tiny"),
-    "embedding": pb.SimilarRequest(vector=pb.Vector(values=[1.0] * DIM)),
-    "embedding: 'deaf' cannot be searched by text; those that can: tiny": pb.SimilarRequest(text="4", embedding="deaf"),
-    "embedding: 'deaf' cannot be searched by image": pb.SimilarRequest(image=b"4", embedding="deaf"),
+    "vector: is empty": pb.SimilarRequest(vector=pb.Vector(), embeddings=TINY),
+    "vector: is all zeros": pb.SimilarRequest(vector=pb.Vector(values=[0.0] * DIM), embeddings=TINY),
+    "vector: has 2 values where 'tiny' has 8": pb.SimilarRequest(vector=pb.Vector(values=[1, 0]), embeddings=TINY),
+    "vector: has values that are not": pb.SimilarRequest(vector=pb.Vector(values=[math.nan] * DIM), embeddings=TINY),
+    "embeddings": pb.SimilarRequest(vector=pb.Vector(values=[1.0] * DIM)),
+    "embeddings: 'deaf' cannot be searched by text; those that can: tiny": pb.SimilarRequest(text="4", embeddings=DEAF),
+    "embeddings: 'deaf' cannot be searched by image": pb.SimilarRequest(image=b"4", embeddings=DEAF),
 }
 
 
 class TestRefusals:
     @pytest.mark.parametrize("starts", BROKEN)
     def test_a_broken_request_is_invalid_and_names_its_field(
-        self, stub: scoring_pb2_grpc.ScoringStub, starts: str
+        self, stub: scoring_pb2_grpc.ScoringServiceStub, starts: str
     ) -> None:
         request = BROKEN[starts]
         with pytest.raises(grpc.RpcError) as refused:
@@ -167,10 +175,10 @@ class TestRefusals:
             raise RuntimeError("secret path")
 
         store.before_read = fail
-        with pytest.raises(LarderError, match=r"internal error [0-9a-f]{12}") as told:
+        with pytest.raises(LarderError, match=r"internal error [0-9a-f]{16}") as told:
             scorer.predict(["c01"])
         assert "secret" not in str(told.value)
-        reference = str(told.value).split("internal error ")[1][:12]
+        reference = str(told.value).split("internal error ")[1][:16]
         assert any(reference in r.getMessage() and r.exc_info for r in caplog.records)
 
     def test_no_server(self) -> None:
@@ -179,9 +187,9 @@ class TestRefusals:
             with pytest.raises(UnavailableError, match=r"127\.0\.0\.1:1"):
                 nobody.describe()
 
-    def test_no_answer_in_time(self, server: ScoringServer, store: TableStore) -> None:
+    def test_no_answer_in_time(self, server: RunningServer, store: TableStore) -> None:
         store.before_read = lambda: time.sleep(0.5)
-        with Scorer(f"127.0.0.1:{server.port}", timeout=0.1) as hasty, pytest.raises(UnavailableError, match="in time"):
+        with Scorer(f"127.0.0.1:{server.port}", timeout=0.1) as hasty, pytest.raises(DeadlineError, match="in time"):
             hasty.predict(["c01"])
 
     def test_a_store_out_of_reach(self, scorer: Scorer, store: TableStore) -> None:
@@ -192,14 +200,14 @@ class TestRefusals:
         with pytest.raises(UnavailableError, match=r"cannot answer \(the store is locked\)"):
             scorer.predict(["c01"])
 
-    def test_a_taken_port(self, settings: Settings, server: ScoringServer, release: LoadedRelease) -> None:
+    def test_a_taken_port(self, settings: Settings, server: RunningServer, release: LoadedRelease) -> None:
         taken = settings.model_copy(update={"port": server.port})
         with pytest.raises(UnavailableError, match=rf"cannot listen on 127\.0\.0\.1:{server.port}: stop .*LARDER_PORT"):
-            ScoringServer(taken, release)
+            running(taken, release).__enter__()
 
 
 class TestDescribe:
-    def test_says_what_is_loaded(self, scorer: Scorer, server: ScoringServer) -> None:
+    def test_says_what_is_loaded(self, scorer: Scorer, server: RunningServer) -> None:
         found = scorer.describe()
         assert found == server.service.describe()
         assert [(e.name, e.dim, e.spec_digest, e.query_modalities) for e in found.embeddings][1] == (
@@ -209,7 +217,7 @@ class TestDescribe:
         assert found.limits.candidates == 50
 
     def test_the_swapped_release_answers(
-        self, scorer: Scorer, server: ScoringServer, release: LoadedRelease, store: TableStore
+        self, scorer: Scorer, server: RunningServer, release: LoadedRelease, store: TableStore
     ) -> None:
         other = replace(release, models={}, indexes={"tiny": release.indexes["tiny"]})
         server.swap(other)
@@ -219,7 +227,7 @@ class TestDescribe:
         assert scorer.ready()
 
 
-def test_swapping_drops_no_request(scorer: Scorer, server: ScoringServer, release: LoadedRelease) -> None:
+def test_swapping_drops_no_request(scorer: Scorer, server: RunningServer, release: LoadedRelease) -> None:
     fewer = replace(release.manifest, defaults={"content": "tiny"})
     releases = [release, replace(release, manifest=fewer)]
     answered: list[str] = []
@@ -245,37 +253,37 @@ class TestHealth:
         assert not scorer.ready("index/huge")
 
     def test_a_store_that_fails_is_told_and_so_is_its_return(
-        self, scorer: Scorer, server: ScoringServer, store: TableStore
+        self, scorer: Scorer, server: RunningServer, store: TableStore
     ) -> None:
         def fail() -> None:
             raise UnavailableError("the store is out of reach")
 
         store.before_read = fail
-        server.health.refresh()
+        server.refresh()
         assert [scorer.ready(part) for part in ("store", SERVICE, "", "index/tiny")] == [False, False, False, True]
         store.before_read = lambda: None
-        server.health.refresh()
+        server.refresh()
         assert scorer.ready()
         assert scorer.ready("store")
 
 
-def test_reflection_lists_the_service(server: ScoringServer) -> None:
+def test_reflection_lists_the_service(server: RunningServer) -> None:
     with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         database = ProtoReflectionDescriptorDatabase(channel)
         assert {SERVICE, "grpc.health.v1.Health"} <= set(database.get_services())
         file = database.FindFileContainingSymbol(SERVICE)
-        assert [m.name for m in file.service[0].method] == ["Predict", "Similar", "Describe"]
+        assert [m.name for m in file.service[0].method] == METHODS
 
 
 def test_calls_are_logged(scorer: Scorer, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO", "grpc_api.interceptors")
+    caplog.set_level("INFO", "grpc_api.dispatch")
     scorer.predict(["c01"])
     with pytest.raises(InputError):
         scorer.predict([])
-    lines = [r.getMessage() for r in caplog.records if r.name == "grpc_api.interceptors"]
+    lines = [r.getMessage() for r in caplog.records if r.name == "grpc_api.dispatch"]
     assert [line.split()[:2] for line in lines] == [
-        ["/larder.v1.Scoring/Predict", "OK"],
-        ["/larder.v1.Scoring/Predict", "INVALID_ARGUMENT"],
+        ["/larder.v1.ScoringService/Predict", "OK"],
+        ["/larder.v1.ScoringService/Predict", "INVALID_ARGUMENT"],
     ]
 
 

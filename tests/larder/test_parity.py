@@ -18,11 +18,11 @@ from feature_repo.settings import Settings, load_settings
 from feature_repo.store import Store
 from feature_repo.vectors import vectors_dir
 from grpc_api.client import Scorer
-from grpc_api.server import ScoringServer
 from indexers.build import build
 from predictors.config import TrainConfig
 from predictors.release import create, load
 from predictors.train import train
+from tests.grpc_api.running import RunningServer, running
 from tests.larder.worlds import add_random_vectors, batches, entity_rows, ingest_world, unequal
 
 CONTENTS, USERS, PER_USER = 200, 40, 5
@@ -53,7 +53,7 @@ class Served:
     settings: Settings
     catalog: Catalog
     witness: Witness
-    server: ScoringServer
+    server: RunningServer
     scorer: Scorer
     pairs: list[tuple[str, str]]
 
@@ -94,14 +94,14 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         train(settings, catalog, store, TrainConfig(iterations=20, folds=2, resamples=5))
         create(settings, catalog, ["popularity"])
         witness = Witness(store)
-        server = ScoringServer(settings, load(settings, catalog, witness))
-        server.start()
         users = [user.user_id for user in catalog.users()]
         ids = [item.content.content_id for item in catalog.items()]
         pairs = [(content, users[row // PER_USER]) for row, content in enumerate(ids)]
-        with Scorer(f"{settings.host}:{server.port}") as scorer:
+        with (
+            running(settings, load(settings, catalog, witness)) as server,
+            Scorer(f"{settings.host}:{server.port}") as scorer,
+        ):
             yield Served(settings, catalog, witness, server, scorer, pairs)
-        server.drain(0)
 
 
 def test_predict_reads_the_training_frames_features(served: Served) -> None:
@@ -114,7 +114,7 @@ def test_predict_reads_the_training_frames_features(served: Served) -> None:
 
 
 def test_scores_over_the_wire_are_those_of_the_training_frame(served: Served) -> None:
-    said = served.scorer.predict_columns(served.ids)
+    said = served.scorer.predict_columns(served.ids)["popularity"]
     own = served.server.service.release.models["popularity"].predictor.score(served.offline("popularity"))
     assert len(set(said.scores)) > CONTENTS / 10
     np.testing.assert_array_equal(said.scores, own.score)

@@ -18,7 +18,10 @@ from feature_repo.columnar.online import ColumnarOnlineStore
 from feature_repo.columns import Columns
 from feature_repo.settings import Settings
 from feature_repo.store import Store
-from grpc_api.messages import ByContent, Limits, Predictions, PredictQuery, SimilarQuery
+from grpc_api.calls import Call
+from grpc_api.messages.describe import Limits
+from grpc_api.messages.predict import PredictorScores, PredictQuery
+from grpc_api.messages.similar import ByContent, SimilarQuery
 from grpc_api.service import ScoringService
 from indexers.build import build
 from predictors.config import TrainConfig
@@ -36,7 +39,7 @@ class Outcome:
 
     plugins: tuple[type, ...]
     version: str
-    predictions: Predictions
+    predictions: PredictorScores
     neighbours: Mapping[str, list[tuple[str, float]]]
     interest: Columns
 
@@ -55,12 +58,14 @@ def main_job(home: Path) -> Outcome:
         create(settings, catalog, ["popularity"])
         service = ScoringService(load(settings, catalog, Store(settings)), Limits())
         ids = [item.content.content_id for item in catalog.items()]
-        found = {content: service.similar(SimilarQuery(ByContent(content), k=NEIGHBOURS)) for content in ids}
+        found = {
+            content: service.similar(SimilarQuery(ByContent(content), k=NEIGHBOURS), Call("test")) for content in ids
+        }
         provider: Any = store._feast._get_provider()
         return Outcome(
             (type(provider.offline_store), type(provider.batch_engine), type(provider.online_store)),
             report.version,
-            service.predict(PredictQuery("popularity", [*ids, "nobody"])),
+            service.predict(PredictQuery(("popularity",), [*ids, "nobody"]), Call("test"))["popularity"],
             {content: [(n.content_id, n.score) for n in near.neighbours] for content, near in found.items()},
             store.read("interest", [*ids, "nobody"], next(user.user_id for user in catalog.users())),
         )

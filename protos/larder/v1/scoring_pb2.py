@@ -22,47 +22,100 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eprotos/larder/v1/scoring.proto\x12\tlarder.v1\"Z\n\x0ePredictRequest\x12\x11\n\tpredictor\x18\x01 \x01(\t\x12\x13\n\x0b\x63ontent_ids\x18\x02 \x03(\t\x12\x14\n\x07user_id\x18\x03 \x01(\tH\x00\x88\x01\x01\x42\n\n\x08_user_id\"\x92\x02\n\x0fPredictResponse\x12\x0f\n\x07release\x18\x01 \x01(\t\x12\x11\n\tpredictor\x18\x02 \x01(\t\x12\x19\n\x11predictor_version\x18\x03 \x01(\t\x12\x13\n\x0b\x63ontent_ids\x18\x04 \x03(\t\x12#\n\x08statuses\x18\x05 \x03(\x0e\x32\x11.larder.v1.Status\x12\x0e\n\x06scores\x18\x06 \x03(\x01\x12\x13\n\x0b\x63lass_count\x18\x07 \x01(\r\x12\x1b\n\x13\x63lass_probabilities\x18\x08 \x03(\x02\x12\x0f\n\x07\x63lasses\x18\t \x03(\x05\x12\x33\n\x10missing_features\x18\n \x03(\x0b\x32\x19.larder.v1.MissingFeature\",\n\x0eMissingFeature\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04rows\x18\x02 \x03(\r\"\xa9\x01\n\x0eSimilarRequest\x12\x14\n\ncontent_id\x18\x01 \x01(\tH\x00\x12\x0e\n\x04text\x18\x02 \x01(\tH\x00\x12\x0f\n\x05image\x18\x03 \x01(\x0cH\x00\x12#\n\x06vector\x18\x04 \x01(\x0b\x32\x11.larder.v1.VectorH\x00\x12\x11\n\tembedding\x18\x05 \x01(\t\x12\t\n\x01k\x18\x06 \x01(\r\x12\x14\n\x0cinclude_self\x18\x07 \x01(\x08\x42\x07\n\x05query\"\x18\n\x06Vector\x12\x0e\n\x06values\x18\x01 \x03(\x02\"v\n\x0fSimilarResponse\x12\x0f\n\x07release\x18\x01 \x01(\t\x12\x11\n\tembedding\x18\x02 \x01(\t\x12\x15\n\rindex_version\x18\x03 \x01(\t\x12(\n\nneighbours\x18\x04 \x03(\x0b\x32\x14.larder.v1.Neighbour\"=\n\tNeighbour\x12\x12\n\ncontent_id\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x02\x12\r\n\x05title\x18\x03 \x01(\t\"\x11\n\x0f\x44\x65scribeRequest\"\xbd\x01\n\x10\x44\x65scribeResponse\x12\x0f\n\x07release\x18\x01 \x01(\t\x12(\n\npredictors\x18\x02 \x03(\x0b\x32\x14.larder.v1.Predictor\x12(\n\nembeddings\x18\x03 \x03(\x0b\x32\x14.larder.v1.Embedding\x12!\n\x07indexes\x18\x04 \x03(\x0b\x32\x10.larder.v1.Index\x12!\n\x06limits\x18\x05 \x01(\x0b\x32\x11.larder.v1.Limits\"\xc6\x01\n\tPredictor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0f\n\x07service\x18\x03 \x01(\t\x12\x10\n\x08\x66\x65\x61tures\x18\x04 \x03(\t\x12\x13\n\x0b\x63lass_count\x18\x05 \x01(\r\x12\x32\n\x07metrics\x18\x06 \x03(\x0b\x32!.larder.v1.Predictor.MetricsEntry\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"U\n\tEmbedding\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03\x64im\x18\x02 \x01(\r\x12\x13\n\x0bspec_digest\x18\x03 \x01(\t\x12\x18\n\x10query_modalities\x18\x04 \x03(\t\"X\n\x05Index\x12\x11\n\tembedding\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\r\n\x05\x63ount\x18\x04 \x01(\x04\x12\x0e\n\x06recall\x18\x05 \x01(\x01\"W\n\x06Limits\x12\x12\n\ncandidates\x18\x01 \x01(\r\x12\t\n\x01k\x18\x02 \x01(\r\x12\x17\n\x0ftext_characters\x18\x03 \x01(\r\x12\x15\n\rpayload_bytes\x18\x04 \x01(\x04*b\n\x06Status\x12\x16\n\x12STATUS_UNSPECIFIED\x10\x00\x12\r\n\tSTATUS_OK\x10\x01\x12\x1a\n\x16STATUS_UNKNOWN_CONTENT\x10\x02\x12\x15\n\x11STATUS_INCOMPLETE\x10\x03\x32\xd2\x01\n\x07Scoring\x12@\n\x07Predict\x12\x19.larder.v1.PredictRequest\x1a\x1a.larder.v1.PredictResponse\x12@\n\x07Similar\x12\x19.larder.v1.SimilarRequest\x1a\x1a.larder.v1.SimilarResponse\x12\x43\n\x08\x44\x65scribe\x12\x1a.larder.v1.DescribeRequest\x1a\x1b.larder.v1.DescribeResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eprotos/larder/v1/scoring.proto\x12\tlarder.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x88\x01\n\x0ePredictRequest\x12\x12\n\npredictors\x18\x01 \x03(\t\x12\x13\n\x0b\x63ontent_ids\x18\x02 \x03(\t\x12+\n\x0craw_contents\x18\x03 \x03(\x0b\x32\x15.larder.v1.RawContent\x12\x14\n\x07user_id\x18\x04 \x01(\tH\x00\x88\x01\x01\x42\n\n\x08_user_id\"\xed\x01\n\nRawContent\x12\x12\n\ncontent_id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x0c\n\x04tags\x18\x04 \x03(\t\x12\x15\n\x08language\x18\x05 \x01(\tH\x00\x88\x01\x01\x12\x17\n\ncreator_id\x18\x06 \x01(\tH\x01\x88\x01\x01\x12\x30\n\x0cpublished_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05image\x18\x08 \x01(\x0c\x12\x0c\n\x04\x63lip\x18\t \x01(\tB\x0b\n\t_languageB\r\n\x0b_creator_id\"\x89\x01\n\x0fPredictResponse\x12\x0f\n\x07release\x18\x01 \x01(\t\x12\x0f\n\x07variant\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x13\n\x0b\x63ontent_ids\x18\x04 \x03(\t\x12+\n\x07results\x18\x05 \x03(\x0b\x32\x1a.larder.v1.PredictorScores\"\xe2\x01\n\x0fPredictorScores\x12\x11\n\tpredictor\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12#\n\x08statuses\x18\x03 \x03(\x0e\x32\x11.larder.v1.Status\x12\x0e\n\x06scores\x18\x04 \x03(\x01\x12\x13\n\x0b\x63lass_count\x18\x05 \x01(\r\x12\x1b\n\x13\x63lass_probabilities\x18\x06 \x03(\x02\x12\x0f\n\x07\x63lasses\x18\x07 \x03(\x05\x12\x33\n\x10missing_features\x18\x08 \x03(\x0b\x32\x19.larder.v1.MissingFeature\",\n\x0eMissingFeature\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04rows\x18\x02 \x03(\r\"B\n\x14PredictStreamRequest\x12*\n\x07request\x18\x01 \x01(\x0b\x32\x19.larder.v1.PredictRequest\"x\n\x15PredictStreamResponse\x12.\n\x08response\x18\x01 \x01(\x0b\x32\x1a.larder.v1.PredictResponseH\x00\x12%\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x12.larder.v1.FailureH\x00\x42\x08\n\x06\x61nswer\"(\n\x07\x46\x61ilure\x12\x0c\n\x04\x63ode\x18\x01 \x01(\r\x12\x0f\n\x07message\x18\x02 \x01(\t\"\x9a\x01\n\x06\x46ilter\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12$\n\x06\x61ny_of\x18\x02 \x01(\x0b\x32\x12.larder.v1.TextSetH\x00\x12%\n\x07none_of\x18\x03 \x01(\x0b\x32\x12.larder.v1.TextSetH\x00\x12\'\n\x05range\x18\x04 \x01(\x0b\x32\x16.larder.v1.NumberRangeH\x00\x42\x0b\n\tcondition\"\x19\n\x07TextSet\x12\x0e\n\x06values\x18\x01 \x03(\t\"O\n\x0bNumberRange\x12\x15\n\x08\x61t_least\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\x05\x62\x65low\x18\x02 \x01(\x01H\x01\x88\x01\x01\x42\x0b\n\t_at_leastB\x08\n\x06_below\"\xd7\x01\n\x10RecommendRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x11\n\tpredictor\x18\x02 \x01(\t\x12\x11\n\tembedding\x18\x03 \x01(\t\x12\t\n\x01k\x18\x04 \x01(\r\x12\x0c\n\x04pool\x18\x05 \x01(\r\x12\"\n\x07\x66ilters\x18\x06 \x03(\x0b\x32\x11.larder.v1.Filter\x12\x13\n\x0b\x65xclude_ids\x18\x07 \x03(\t\x12\x14\n\x0cinclude_seen\x18\x08 \x01(\x08\x12\x16\n\tdiversity\x18\t \x01(\x01H\x00\x88\x01\x01\x42\x0c\n\n_diversity\"\xe1\x01\n\x11RecommendResponse\x12\x0f\n\x07release\x18\x01 \x01(\t\x12\x0f\n\x07variant\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x11\n\tpredictor\x18\x04 \x01(\t\x12\x19\n\x11predictor_version\x18\x05 \x01(\t\x12\x11\n\tembedding\x18\x06 \x01(\t\x12\x32\n\x0frecommendations\x18\x07 \x03(\x0b\x32\x19.larder.v1.Recommendation\x12!\n\x06source\x18\x08 \x01(\x0e\x32\x11.larder.v1.Source\"B\n\x0eRecommendation\x12\x12\n\ncontent_id\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12\r\n\x05title\x18\x03 \x01(\t\"\x97\x02\n\x0eSimilarRequest\x12\x14\n\ncontent_id\x18\x01 \x01(\tH\x00\x12\x0e\n\x04text\x18\x02 \x01(\tH\x00\x12\x0f\n\x05image\x18\x03 \x01(\x0cH\x00\x12#\n\x06vector\x18\x04 \x01(\x0b\x32\x11.larder.v1.VectorH\x00\x12)\n\x08\x63ontents\x18\x05 \x01(\x0b\x32\x15.larder.v1.ContentIdsH\x00\x12\x30\n\nembeddings\x18\x06 \x03(\x0b\x32\x1c.larder.v1.WeightedEmbedding\x12\t\n\x01k\x18\x07 \x01(\r\x12\x14\n\x0cinclude_self\x18\x08 \x01(\x08\x12\"\n\x07\x66ilters\x18\t \x03(\x0b\x32\x11.larder.v1.FilterB\x07\n\x05query\"\x19\n\nContentIds\x12\x0b\n\x03ids\x18\x01 \x03(\t\"A\n\x11WeightedEmbedding\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x06weight\x18\x02 \x01(\x02H\x00\x88\x01\x01\x42\t\n\x07_weight\"\x18\n\x06Vector\x12\x0e\n\x06values\x18\x01 \x03(\x02\"\x8b\x01\n\x0fSimilarResponse\x12\x0f\n\x07release\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12)\n\x07indexes\x18\x03 \x03(\x0b\x32\x18.larder.v1.SearchedIndex\x12(\n\nneighbours\x18\x04 \x03(\x0b\x32\x14.larder.v1.Neighbour\"C\n\rSearchedIndex\x12\x11\n\tembedding\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06weight\x18\x03 \x01(\x02\"=\n\tNeighbour\x12\x12\n\ncontent_id\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x02\x12\r\n\x05title\x18\x03 \x01(\t\"U\n\x15LogInteractionRequest\x12\x0e\n\x06offset\x18\x01 \x01(\x04\x12,\n\x0cinteractions\x18\x02 \x03(\x0b\x32\x16.larder.v1.Interaction\"\xde\x01\n\x0bInteraction\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x12\n\ncontent_id\x18\x03 \x01(\t\x12#\n\x05\x65vent\x18\x04 \x01(\x0e\x32\x14.larder.v1.EventType\x12-\n\ttimestamp\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\x05value\x18\x06 \x01(\x02H\x00\x88\x01\x01\x12\x17\n\nrequest_id\x18\x07 \x01(\tH\x01\x88\x01\x01\x42\x08\n\x06_valueB\r\n\x0b_request_id\"\x80\x01\n\x16LogInteractionResponse\x12\x0e\n\x06offset\x18\x01 \x01(\x04\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\r\x12\x12\n\nduplicates\x18\x03 \x01(\r\x12\x30\n\x08rejected\x18\x04 \x03(\x0b\x32\x1e.larder.v1.RejectedInteraction\"7\n\x13RejectedInteraction\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"f\n\x0e\x45xplainRequest\x12\x11\n\tpredictor\x18\x01 \x01(\t\x12\x12\n\ncontent_id\x18\x02 \x01(\t\x12\x14\n\x07user_id\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x0b\n\x03top\x18\x04 \x01(\rB\n\n\x08_user_id\"\xb4\x02\n\x0f\x45xplainResponse\x12\x0f\n\x07release\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x11\n\tpredictor\x18\x03 \x01(\t\x12\x19\n\x11predictor_version\x18\x04 \x01(\t\x12\r\n\x05score\x18\x05 \x01(\x01\x12\x0e\n\x06method\x18\x06 \x01(\t\x12\x0c\n\x04\x62\x61se\x18\x07 \x01(\x01\x12.\n\rcontributions\x18\x08 \x03(\x0b\x32\x17.larder.v1.Contribution\x12>\n\nmodalities\x18\t \x03(\x0b\x32*.larder.v1.ExplainResponse.ModalitiesEntry\x1a\x31\n\x0fModalitiesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"+\n\x0c\x43ontribution\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\"\x11\n\x0f\x44\x65scribeRequest\"\xe3\x01\n\x10\x44\x65scribeResponse\x12\x0f\n\x07release\x18\x01 \x01(\t\x12(\n\npredictors\x18\x02 \x03(\x0b\x32\x14.larder.v1.Predictor\x12(\n\nembeddings\x18\x03 \x03(\x0b\x32\x14.larder.v1.Embedding\x12!\n\x07indexes\x18\x04 \x03(\x0b\x32\x10.larder.v1.Index\x12!\n\x06limits\x18\x05 \x01(\x0b\x32\x11.larder.v1.Limits\x12$\n\x08variants\x18\x06 \x03(\x0b\x32\x12.larder.v1.Variant\"7\n\x07Variant\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07release\x18\x02 \x01(\t\x12\r\n\x05share\x18\x03 \x01(\x01\"\xc6\x01\n\tPredictor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0f\n\x07service\x18\x03 \x01(\t\x12\x10\n\x08\x66\x65\x61tures\x18\x04 \x03(\t\x12\x13\n\x0b\x63lass_count\x18\x05 \x01(\r\x12\x32\n\x07metrics\x18\x06 \x03(\x0b\x32!.larder.v1.Predictor.MetricsEntry\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"U\n\tEmbedding\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03\x64im\x18\x02 \x01(\r\x12\x13\n\x0bspec_digest\x18\x03 \x01(\t\x12\x18\n\x10query_modalities\x18\x04 \x03(\t\"X\n\x05Index\x12\x11\n\tembedding\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\r\n\x05\x63ount\x18\x04 \x01(\x04\x12\x0e\n\x06recall\x18\x05 \x01(\x01\"\x8b\x01\n\x06Limits\x12\x12\n\ncandidates\x18\x01 \x01(\r\x12\t\n\x01k\x18\x02 \x01(\r\x12\x17\n\x0ftext_characters\x18\x03 \x01(\r\x12\x15\n\rpayload_bytes\x18\x04 \x01(\x04\x12\x14\n\x0craw_contents\x18\x05 \x01(\r\x12\x0c\n\x04pool\x18\x06 \x01(\r\x12\x0e\n\x06\x65vents\x18\x07 \x01(\r*y\n\x06Status\x12\x16\n\x12STATUS_UNSPECIFIED\x10\x00\x12\r\n\tSTATUS_OK\x10\x01\x12\x1a\n\x16STATUS_UNKNOWN_CONTENT\x10\x02\x12\x15\n\x11STATUS_INCOMPLETE\x10\x03\x12\x15\n\x11STATUS_UNREADABLE\x10\x04*e\n\x06Source\x12\x16\n\x12SOURCE_UNSPECIFIED\x10\x00\x12\x16\n\x12SOURCE_USER_VECTOR\x10\x01\x12\x17\n\x13SOURCE_RECENT_LIKES\x10\x02\x12\x12\n\x0eSOURCE_POPULAR\x10\x03*\xb1\x01\n\tEventType\x12\x1a\n\x16\x45VENT_TYPE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45VENT_TYPE_IMPRESSION\x10\x01\x12\x13\n\x0f\x45VENT_TYPE_VIEW\x10\x02\x12\x13\n\x0f\x45VENT_TYPE_LIKE\x10\x03\x12\x14\n\x10\x45VENT_TYPE_SHARE\x10\x04\x12\x16\n\x12\x45VENT_TYPE_COMMENT\x10\x05\x12\x15\n\x11\x45VENT_TYPE_RATING\x10\x06\x32\x96\x04\n\x0eScoringService\x12@\n\x07Predict\x12\x19.larder.v1.PredictRequest\x1a\x1a.larder.v1.PredictResponse\x12V\n\rPredictStream\x12\x1f.larder.v1.PredictStreamRequest\x1a .larder.v1.PredictStreamResponse(\x01\x30\x01\x12\x46\n\tRecommend\x12\x1b.larder.v1.RecommendRequest\x1a\x1c.larder.v1.RecommendResponse\x12@\n\x07Similar\x12\x19.larder.v1.SimilarRequest\x1a\x1a.larder.v1.SimilarResponse\x12Y\n\x0eLogInteraction\x12 .larder.v1.LogInteractionRequest\x1a!.larder.v1.LogInteractionResponse(\x01\x30\x01\x12@\n\x07\x45xplain\x12\x19.larder.v1.ExplainRequest\x1a\x1a.larder.v1.ExplainResponse\x12\x43\n\x08\x44\x65scribe\x12\x1a.larder.v1.DescribeRequest\x1a\x1b.larder.v1.DescribeResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.larder.v1.scoring_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_EXPLAINRESPONSE_MODALITIESENTRY']._loaded_options = None
+  _globals['_EXPLAINRESPONSE_MODALITIESENTRY']._serialized_options = b'8\001'
   _globals['_PREDICTOR_METRICSENTRY']._loaded_options = None
   _globals['_PREDICTOR_METRICSENTRY']._serialized_options = b'8\001'
-  _globals['_STATUS']._serialized_start=1519
-  _globals['_STATUS']._serialized_end=1617
-  _globals['_PREDICTREQUEST']._serialized_start=45
-  _globals['_PREDICTREQUEST']._serialized_end=135
-  _globals['_PREDICTRESPONSE']._serialized_start=138
-  _globals['_PREDICTRESPONSE']._serialized_end=412
-  _globals['_MISSINGFEATURE']._serialized_start=414
-  _globals['_MISSINGFEATURE']._serialized_end=458
-  _globals['_SIMILARREQUEST']._serialized_start=461
-  _globals['_SIMILARREQUEST']._serialized_end=630
-  _globals['_VECTOR']._serialized_start=632
-  _globals['_VECTOR']._serialized_end=656
-  _globals['_SIMILARRESPONSE']._serialized_start=658
-  _globals['_SIMILARRESPONSE']._serialized_end=776
-  _globals['_NEIGHBOUR']._serialized_start=778
-  _globals['_NEIGHBOUR']._serialized_end=839
-  _globals['_DESCRIBEREQUEST']._serialized_start=841
-  _globals['_DESCRIBEREQUEST']._serialized_end=858
-  _globals['_DESCRIBERESPONSE']._serialized_start=861
-  _globals['_DESCRIBERESPONSE']._serialized_end=1050
-  _globals['_PREDICTOR']._serialized_start=1053
-  _globals['_PREDICTOR']._serialized_end=1251
-  _globals['_PREDICTOR_METRICSENTRY']._serialized_start=1205
-  _globals['_PREDICTOR_METRICSENTRY']._serialized_end=1251
-  _globals['_EMBEDDING']._serialized_start=1253
-  _globals['_EMBEDDING']._serialized_end=1338
-  _globals['_INDEX']._serialized_start=1340
-  _globals['_INDEX']._serialized_end=1428
-  _globals['_LIMITS']._serialized_start=1430
-  _globals['_LIMITS']._serialized_end=1517
-  _globals['_SCORING']._serialized_start=1620
-  _globals['_SCORING']._serialized_end=1830
+  _globals['_STATUS']._serialized_start=4345
+  _globals['_STATUS']._serialized_end=4466
+  _globals['_SOURCE']._serialized_start=4468
+  _globals['_SOURCE']._serialized_end=4569
+  _globals['_EVENTTYPE']._serialized_start=4572
+  _globals['_EVENTTYPE']._serialized_end=4749
+  _globals['_PREDICTREQUEST']._serialized_start=79
+  _globals['_PREDICTREQUEST']._serialized_end=215
+  _globals['_RAWCONTENT']._serialized_start=218
+  _globals['_RAWCONTENT']._serialized_end=455
+  _globals['_PREDICTRESPONSE']._serialized_start=458
+  _globals['_PREDICTRESPONSE']._serialized_end=595
+  _globals['_PREDICTORSCORES']._serialized_start=598
+  _globals['_PREDICTORSCORES']._serialized_end=824
+  _globals['_MISSINGFEATURE']._serialized_start=826
+  _globals['_MISSINGFEATURE']._serialized_end=870
+  _globals['_PREDICTSTREAMREQUEST']._serialized_start=872
+  _globals['_PREDICTSTREAMREQUEST']._serialized_end=938
+  _globals['_PREDICTSTREAMRESPONSE']._serialized_start=940
+  _globals['_PREDICTSTREAMRESPONSE']._serialized_end=1060
+  _globals['_FAILURE']._serialized_start=1062
+  _globals['_FAILURE']._serialized_end=1102
+  _globals['_FILTER']._serialized_start=1105
+  _globals['_FILTER']._serialized_end=1259
+  _globals['_TEXTSET']._serialized_start=1261
+  _globals['_TEXTSET']._serialized_end=1286
+  _globals['_NUMBERRANGE']._serialized_start=1288
+  _globals['_NUMBERRANGE']._serialized_end=1367
+  _globals['_RECOMMENDREQUEST']._serialized_start=1370
+  _globals['_RECOMMENDREQUEST']._serialized_end=1585
+  _globals['_RECOMMENDRESPONSE']._serialized_start=1588
+  _globals['_RECOMMENDRESPONSE']._serialized_end=1813
+  _globals['_RECOMMENDATION']._serialized_start=1815
+  _globals['_RECOMMENDATION']._serialized_end=1881
+  _globals['_SIMILARREQUEST']._serialized_start=1884
+  _globals['_SIMILARREQUEST']._serialized_end=2163
+  _globals['_CONTENTIDS']._serialized_start=2165
+  _globals['_CONTENTIDS']._serialized_end=2190
+  _globals['_WEIGHTEDEMBEDDING']._serialized_start=2192
+  _globals['_WEIGHTEDEMBEDDING']._serialized_end=2257
+  _globals['_VECTOR']._serialized_start=2259
+  _globals['_VECTOR']._serialized_end=2283
+  _globals['_SIMILARRESPONSE']._serialized_start=2286
+  _globals['_SIMILARRESPONSE']._serialized_end=2425
+  _globals['_SEARCHEDINDEX']._serialized_start=2427
+  _globals['_SEARCHEDINDEX']._serialized_end=2494
+  _globals['_NEIGHBOUR']._serialized_start=2496
+  _globals['_NEIGHBOUR']._serialized_end=2557
+  _globals['_LOGINTERACTIONREQUEST']._serialized_start=2559
+  _globals['_LOGINTERACTIONREQUEST']._serialized_end=2644
+  _globals['_INTERACTION']._serialized_start=2647
+  _globals['_INTERACTION']._serialized_end=2869
+  _globals['_LOGINTERACTIONRESPONSE']._serialized_start=2872
+  _globals['_LOGINTERACTIONRESPONSE']._serialized_end=3000
+  _globals['_REJECTEDINTERACTION']._serialized_start=3002
+  _globals['_REJECTEDINTERACTION']._serialized_end=3057
+  _globals['_EXPLAINREQUEST']._serialized_start=3059
+  _globals['_EXPLAINREQUEST']._serialized_end=3161
+  _globals['_EXPLAINRESPONSE']._serialized_start=3164
+  _globals['_EXPLAINRESPONSE']._serialized_end=3472
+  _globals['_EXPLAINRESPONSE_MODALITIESENTRY']._serialized_start=3423
+  _globals['_EXPLAINRESPONSE_MODALITIESENTRY']._serialized_end=3472
+  _globals['_CONTRIBUTION']._serialized_start=3474
+  _globals['_CONTRIBUTION']._serialized_end=3517
+  _globals['_DESCRIBEREQUEST']._serialized_start=3519
+  _globals['_DESCRIBEREQUEST']._serialized_end=3536
+  _globals['_DESCRIBERESPONSE']._serialized_start=3539
+  _globals['_DESCRIBERESPONSE']._serialized_end=3766
+  _globals['_VARIANT']._serialized_start=3768
+  _globals['_VARIANT']._serialized_end=3823
+  _globals['_PREDICTOR']._serialized_start=3826
+  _globals['_PREDICTOR']._serialized_end=4024
+  _globals['_PREDICTOR_METRICSENTRY']._serialized_start=3978
+  _globals['_PREDICTOR_METRICSENTRY']._serialized_end=4024
+  _globals['_EMBEDDING']._serialized_start=4026
+  _globals['_EMBEDDING']._serialized_end=4111
+  _globals['_INDEX']._serialized_start=4113
+  _globals['_INDEX']._serialized_end=4201
+  _globals['_LIMITS']._serialized_start=4204
+  _globals['_LIMITS']._serialized_end=4343
+  _globals['_SCORINGSERVICE']._serialized_start=4752
+  _globals['_SCORINGSERVICE']._serialized_end=5286
 # @@protoc_insertion_point(module_scope)

@@ -25,8 +25,8 @@ if _version_not_supported:
     )
 
 
-class ScoringStub:
-    """Scores and neighbours from one release: feature service, embeddings, indexes and models that match.
+class ScoringServiceStub:
+    """Answers from one release: feature service, embeddings, indexes and models that match.
     """
 
     def __init__(self, channel):
@@ -36,24 +36,44 @@ class ScoringStub:
             channel: A grpc.Channel.
         """
         self.Predict = channel.unary_unary(
-                '/larder.v1.Scoring/Predict',
+                '/larder.v1.ScoringService/Predict',
                 request_serializer=protos_dot_larder_dot_v1_dot_scoring__pb2.PredictRequest.SerializeToString,
                 response_deserializer=protos_dot_larder_dot_v1_dot_scoring__pb2.PredictResponse.FromString,
                 _registered_method=True)
+        self.PredictStream = channel.stream_stream(
+                '/larder.v1.ScoringService/PredictStream',
+                request_serializer=protos_dot_larder_dot_v1_dot_scoring__pb2.PredictStreamRequest.SerializeToString,
+                response_deserializer=protos_dot_larder_dot_v1_dot_scoring__pb2.PredictStreamResponse.FromString,
+                _registered_method=True)
+        self.Recommend = channel.unary_unary(
+                '/larder.v1.ScoringService/Recommend',
+                request_serializer=protos_dot_larder_dot_v1_dot_scoring__pb2.RecommendRequest.SerializeToString,
+                response_deserializer=protos_dot_larder_dot_v1_dot_scoring__pb2.RecommendResponse.FromString,
+                _registered_method=True)
         self.Similar = channel.unary_unary(
-                '/larder.v1.Scoring/Similar',
+                '/larder.v1.ScoringService/Similar',
                 request_serializer=protos_dot_larder_dot_v1_dot_scoring__pb2.SimilarRequest.SerializeToString,
                 response_deserializer=protos_dot_larder_dot_v1_dot_scoring__pb2.SimilarResponse.FromString,
                 _registered_method=True)
+        self.LogInteraction = channel.stream_stream(
+                '/larder.v1.ScoringService/LogInteraction',
+                request_serializer=protos_dot_larder_dot_v1_dot_scoring__pb2.LogInteractionRequest.SerializeToString,
+                response_deserializer=protos_dot_larder_dot_v1_dot_scoring__pb2.LogInteractionResponse.FromString,
+                _registered_method=True)
+        self.Explain = channel.unary_unary(
+                '/larder.v1.ScoringService/Explain',
+                request_serializer=protos_dot_larder_dot_v1_dot_scoring__pb2.ExplainRequest.SerializeToString,
+                response_deserializer=protos_dot_larder_dot_v1_dot_scoring__pb2.ExplainResponse.FromString,
+                _registered_method=True)
         self.Describe = channel.unary_unary(
-                '/larder.v1.Scoring/Describe',
+                '/larder.v1.ScoringService/Describe',
                 request_serializer=protos_dot_larder_dot_v1_dot_scoring__pb2.DescribeRequest.SerializeToString,
                 response_deserializer=protos_dot_larder_dot_v1_dot_scoring__pb2.DescribeResponse.FromString,
                 _registered_method=True)
 
 
-class ScoringServicer:
-    """Scores and neighbours from one release: feature service, embeddings, indexes and models that match.
+class ScoringServiceServicer:
+    """Answers from one release: feature service, embeddings, indexes and models that match.
     """
 
     def Predict(self, request, context):
@@ -63,8 +83,36 @@ class ScoringServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PredictStream(self, request_iterator, context):
+        """The same for callers that send requests one after the other: answers come in the order of the requests.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Recommend(self, request, context):
+        """What a user should be shown next: found in an index, scored, and spread over unlike contents.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Similar(self, request, context):
         """The contents nearest to a content, a text, a picture or a vector.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LogInteraction(self, request_iterator, context):
+        """Takes note of what users did. Events are acknowledged once they are durable and the next Predict sees them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Explain(self, request, context):
+        """Why a content has its score.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -78,17 +126,37 @@ class ScoringServicer:
         raise NotImplementedError('Method not implemented!')
 
 
-def add_ScoringServicer_to_server(servicer, server):
+def add_ScoringServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'Predict': grpc.unary_unary_rpc_method_handler(
                     servicer.Predict,
                     request_deserializer=protos_dot_larder_dot_v1_dot_scoring__pb2.PredictRequest.FromString,
                     response_serializer=protos_dot_larder_dot_v1_dot_scoring__pb2.PredictResponse.SerializeToString,
             ),
+            'PredictStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.PredictStream,
+                    request_deserializer=protos_dot_larder_dot_v1_dot_scoring__pb2.PredictStreamRequest.FromString,
+                    response_serializer=protos_dot_larder_dot_v1_dot_scoring__pb2.PredictStreamResponse.SerializeToString,
+            ),
+            'Recommend': grpc.unary_unary_rpc_method_handler(
+                    servicer.Recommend,
+                    request_deserializer=protos_dot_larder_dot_v1_dot_scoring__pb2.RecommendRequest.FromString,
+                    response_serializer=protos_dot_larder_dot_v1_dot_scoring__pb2.RecommendResponse.SerializeToString,
+            ),
             'Similar': grpc.unary_unary_rpc_method_handler(
                     servicer.Similar,
                     request_deserializer=protos_dot_larder_dot_v1_dot_scoring__pb2.SimilarRequest.FromString,
                     response_serializer=protos_dot_larder_dot_v1_dot_scoring__pb2.SimilarResponse.SerializeToString,
+            ),
+            'LogInteraction': grpc.stream_stream_rpc_method_handler(
+                    servicer.LogInteraction,
+                    request_deserializer=protos_dot_larder_dot_v1_dot_scoring__pb2.LogInteractionRequest.FromString,
+                    response_serializer=protos_dot_larder_dot_v1_dot_scoring__pb2.LogInteractionResponse.SerializeToString,
+            ),
+            'Explain': grpc.unary_unary_rpc_method_handler(
+                    servicer.Explain,
+                    request_deserializer=protos_dot_larder_dot_v1_dot_scoring__pb2.ExplainRequest.FromString,
+                    response_serializer=protos_dot_larder_dot_v1_dot_scoring__pb2.ExplainResponse.SerializeToString,
             ),
             'Describe': grpc.unary_unary_rpc_method_handler(
                     servicer.Describe,
@@ -97,14 +165,14 @@ def add_ScoringServicer_to_server(servicer, server):
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
-            'larder.v1.Scoring', rpc_method_handlers)
+            'larder.v1.ScoringService', rpc_method_handlers)
     server.add_generic_rpc_handlers((generic_handler,))
-    server.add_registered_method_handlers('larder.v1.Scoring', rpc_method_handlers)
+    server.add_registered_method_handlers('larder.v1.ScoringService', rpc_method_handlers)
 
 
  # This class is part of an EXPERIMENTAL API.
-class Scoring:
-    """Scores and neighbours from one release: feature service, embeddings, indexes and models that match.
+class ScoringService:
+    """Answers from one release: feature service, embeddings, indexes and models that match.
     """
 
     @staticmethod
@@ -121,9 +189,63 @@ class Scoring:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/larder.v1.Scoring/Predict',
+            '/larder.v1.ScoringService/Predict',
             protos_dot_larder_dot_v1_dot_scoring__pb2.PredictRequest.SerializeToString,
             protos_dot_larder_dot_v1_dot_scoring__pb2.PredictResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PredictStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/larder.v1.ScoringService/PredictStream',
+            protos_dot_larder_dot_v1_dot_scoring__pb2.PredictStreamRequest.SerializeToString,
+            protos_dot_larder_dot_v1_dot_scoring__pb2.PredictStreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Recommend(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/larder.v1.ScoringService/Recommend',
+            protos_dot_larder_dot_v1_dot_scoring__pb2.RecommendRequest.SerializeToString,
+            protos_dot_larder_dot_v1_dot_scoring__pb2.RecommendResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -148,9 +270,63 @@ class Scoring:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/larder.v1.Scoring/Similar',
+            '/larder.v1.ScoringService/Similar',
             protos_dot_larder_dot_v1_dot_scoring__pb2.SimilarRequest.SerializeToString,
             protos_dot_larder_dot_v1_dot_scoring__pb2.SimilarResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LogInteraction(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/larder.v1.ScoringService/LogInteraction',
+            protos_dot_larder_dot_v1_dot_scoring__pb2.LogInteractionRequest.SerializeToString,
+            protos_dot_larder_dot_v1_dot_scoring__pb2.LogInteractionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Explain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/larder.v1.ScoringService/Explain',
+            protos_dot_larder_dot_v1_dot_scoring__pb2.ExplainRequest.SerializeToString,
+            protos_dot_larder_dot_v1_dot_scoring__pb2.ExplainResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -175,7 +351,7 @@ class Scoring:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/larder.v1.Scoring/Describe',
+            '/larder.v1.ScoringService/Describe',
             protos_dot_larder_dot_v1_dot_scoring__pb2.DescribeRequest.SerializeToString,
             protos_dot_larder_dot_v1_dot_scoring__pb2.DescribeResponse.FromString,
             options,

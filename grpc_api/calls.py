@@ -1,0 +1,50 @@
+"""What is known of a call under way, whatever it came in by: gRPC, a stream's message, or HTTP."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from dataclasses import dataclass, field
+
+from feature_repo.errors import DeadlineError
+
+REQUEST_ID = "x-request-id"
+CALLER = "x-caller"
+_NAME = re.compile(r"[\w.:/@-]{1,64}", re.ASCII)
+
+
+def new_id() -> str:
+    """A request id: 16 hex digits."""
+    return uuid.uuid4().hex[:16]
+
+
+def told(value: str | bytes | None) -> str:
+    """A name that a caller gave in its metadata; empty where it is none that a log may hold."""
+    return value if isinstance(value, str) and _NAME.fullmatch(value) else ""
+
+
+@dataclass(slots=True)
+class Call:
+    """One call: `caller` is whose share of the server it takes, `deadline` in seconds of `time.monotonic`.
+
+    `gone` is set by the side that hears the caller hang up; whoever works on the call looks at it through `check`.
+    """
+
+    method: str
+    request_id: str = field(default_factory=new_id)
+    caller: str = ""
+    deadline: float = float("inf")
+    gone: bool = False
+
+    @property
+    def remaining_s(self) -> float:
+        """Seconds until the deadline, below 0 after it."""
+        return self.deadline - time.monotonic()
+
+    def check(self) -> None:
+        """Raise DeadlineError where nobody waits for the answer any more."""
+        if self.gone:
+            raise DeadlineError("the caller hung up")
+        if self.remaining_s <= 0:
+            raise DeadlineError("the deadline passed before there was an answer: allow more time, or ask for less")

@@ -1,0 +1,1 @@
+"""Protobuf to plain data and back, and nothing else: one module an RPC."""
