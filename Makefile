@@ -18,7 +18,7 @@ demo: $(READY) ## run the main job on a synthetic catalog and write report.html
 test: check ## every check and every test
 	$(BIN)/pytest -n auto --dist loadscope
 
-check: $(READY) ## lint, format, types, import directions, generated code
+check: $(READY) ## lint, format, types, import directions, the contract and its generated code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -31,7 +31,7 @@ proto: $(READY) ## generate the gRPC code from protos/
 bench: $(READY) ## run every benchmark; results go to benchmarks/results/
 	$(BIN)/larder demo
 	$(BIN)/python -m benchmarks.embed
-	LARDER_HOME=$${LARDER_HOME:-.larder}/demo-synthetic $(BIN)/python -m benchmarks.serve
+	$(BIN)/python -m benchmarks.serve
 	LARDER_HOME=$${LARDER_HOME:-.larder}/demo-synthetic $(BIN)/python -m benchmarks.neighbours
 	$(BIN)/python -m benchmarks.feast
 

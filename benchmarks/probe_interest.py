@@ -6,7 +6,7 @@ once at the end. With --out, two files a predictor and seed are written: `user_i
 --unseen among those that the test rows name.
 
 Usage: python -m benchmarks.probe_interest --home <workspace with events and vectors> --splits <folder with train.csv…>
-       [--predictor interest_catboost …] [--seeds 5] [--unseen] [--out <folder>]
+       [--predictor interest_blend …] [--seeds 5] [--unseen] [--out <folder>]
 """
 
 from __future__ import annotations
@@ -133,9 +133,10 @@ def naive(examples: EventExamples, task: Task) -> Iterator[Figure]:
         yield Figure(name, measured(examples, task, None, lists), {}, 1, seconds)
 
 
-def trained(data: EventData, task: Task, name: str, split: str, seeds: int, out: Path | None) -> Figure:
-    """The predictor, fitted once for each seed."""
-    found, seconds = [], 0.0
+def trained(data: EventData, task: Task, name: str, split: str, seeds: int, out: Path | None) -> Iterator[Figure]:
+    """The predictor, fitted once for each seed, and the members of a blend."""
+    found: dict[str, list[dict[str, float]]] = {}
+    seconds = 0.0
     for seed in range(seeds):
         recipe = recipe_of(name)
         began = time.perf_counter()
@@ -143,13 +144,15 @@ def trained(data: EventData, task: Task, name: str, split: str, seeds: int, out:
             run = LocalRun(f"seed-{seed}", Path(folder))
             fitted = recipe.run(data.examples, recipe.configure({"split": split, "seed": seed}), run)
         seconds += time.perf_counter() - began
-        p, lists = answers(data.examples, task, fitted.predictor)
-        found.append(measured(data.examples, task, p, lists))
-        if out is not None:
-            write_answers(data.examples, task, p, lists, out, f"{name}-{seed}")
-    means = {key: float(np.mean([one[key] for one in found])) for key in found[0]}
-    spread = {key: float(np.std([one[key] for one in found])) for key in found[0]}
-    return Figure(name, means, spread, seeds, seconds / seeds)
+        for each, predictor in {name: fitted.predictor, **fitted.rivals}.items():
+            p, lists = answers(data.examples, task, predictor)
+            found.setdefault(each, []).append(measured(data.examples, task, p, lists))
+            Console().print(seed, each, found[each][-1])
+            if out is not None:
+                write_answers(data.examples, task, p, lists, out, f"{each}-{seed}")
+    for each, runs in found.items():
+        means, spread = ({key: float(of([one[key] for one in runs])) for key in runs[0]} for of in (np.mean, np.std))
+        yield Figure(each, means, spread, seeds, seconds / seeds if each == name else 0.0)
 
 
 def write_answers(
@@ -170,7 +173,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--home", type=Path, required=True, help="a workspace with contents, events and vectors")
     parser.add_argument("--splits", required=True, help="a folder with train.csv, valid.csv, test.csv, or a name")
-    parser.add_argument("--predictor", nargs="*", default=["interest_catboost"])
+    parser.add_argument("--predictor", nargs="*", default=["interest_blend"])
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--unseen", action="store_true", help="order the contents of the test rows alone")
     parser.add_argument("--out", type=Path)
@@ -180,7 +183,8 @@ def main() -> None:
         data = read_interest(settings, catalog, Store(settings), "interest", ExampleConfig(split=given.splits))
     task = Task.of(data.examples, given.unseen)
     figures = list(naive(data.examples, task))
-    figures += [trained(data, task, name, given.splits, given.seeds, given.out) for name in given.predictor]
+    for name in given.predictor:
+        figures += trained(data, task, name, given.splits, given.seeds, given.out)
     columns = ("auc", "gauc", "log_loss", "calibration_error", "hr10", "ndcg10")
     split = Path(given.splits).name
     table = Table("by", *columns, "seconds a fit", title=f"Interest, {split}: {len(task.rows)} test encounters")

@@ -2,7 +2,8 @@
 
 Each folder in SPLITS holds `train.csv`, `valid.csv` and `test.csv`, whose column `id` names films of MovieLens 100K.
 The product's own fit runs on each, on what the store serves; the test rows are scored once. Beside it, trees with
-early stopping on facts alone, with 64 principal components of each embedding, and with its ridge score.
+early stopping on facts alone, with 64 principal components of each embedding, and with its ridge score; none of them
+looks creators' earlier films up.
 
 Usage: LARDER_REAL_DATA=<folder with movielens100k> python -m benchmarks.probe_popularity SPLITS --home DIR --out DIR
 DIR/<split>/<recipe>.csv gets the test predictions, as `id,pred,cls`.
@@ -81,8 +82,9 @@ def splits_of(folder: Path, content_ids: list[str]) -> Splits:
 def fit(recipe: str, examples: Examples, threads: int) -> Popularity:
     """The predictor of that recipe."""
     features = popularity_features(examples.digests)
-    if recipe == "facts":
-        features = FeatureSet(features.numbers, features.words)
+    if recipe != OURS:
+        embeddings = () if recipe == "facts" else features.embeddings
+        features = FeatureSet(features.numbers, features.words, embeddings)
     config = TrainConfig(**{**RECIPES[recipe], "threads": threads})  # type: ignore[arg-type]
     return Popularity.fit(examples, features, config, LocalRun(recipe, Path()))[0]
 

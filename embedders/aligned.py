@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from embedders.aligned_specs import ALIGNED, bases_of, head_weights
-from embedders.base import Decoded, Embedder, Matrix, Vector, load_embedder
+from embedders.base import Decoded, Embedder, Matrix, Vector, load_embedder, read_file, read_text
 from embedders.contrastive import PairModel
 from embedders.derived import BaseVectors
 from embedders.device import pick_device
@@ -104,6 +104,12 @@ class AlignedEmbedder(Embedder):
     def encode(self, decoded: Sequence[Decoded]) -> Matrix:
         """(n, dim) float32."""
         return self._project(self.spec.modality, np.stack(decoded))
+
+    def embed(self, item: CatalogItem) -> tuple[Vector, None]:
+        """From the content itself: the store need not have its base's vector."""
+        if self.spec.modality is Modality.TEXT:
+            return self.embed_text(read_text(item)), None
+        return self.embed_image(read_file(item, Modality.IMAGE)), None
 
     def embed_text(self, text: str) -> Vector:
         """(dim,) float32. Raises MediaError for an empty text."""

@@ -20,6 +20,7 @@ from feature_repo.contracts import EmbeddingSpec, Modality
 from feature_repo.errors import ConfigurationError, MediaError, StateError, WeightsError
 from feature_repo.files import digest_file, open_plain
 from feature_repo.settings import Precision, Settings
+from feature_repo.vectors import rounded
 
 Decoded = npt.NDArray[Any]
 Vector = npt.NDArray[np.float32]
@@ -55,6 +56,17 @@ class Embedder(ABC):
     def at(self, precision: Precision) -> Embedder:
         """One like this that computes in another of `precisions`; only `encode` and `encode_tokens` differ."""
         raise NotImplementedError(f"{self.spec.name} says that it has a {precision} form and gives none")
+
+    def embed(self, item: CatalogItem) -> tuple[Vector, Vector | None]:
+        """What a run keeps of a content: its vector, (dim,), and its tokens in a row, None where the spec has none.
+
+        Raises MediaError.
+        """
+        decoded = [self.decode(item)]
+        if not self.spec.tokens:
+            return self.encode(decoded)[0], None
+        vectors, tokens = self.encode_tokens(decoded)
+        return vectors[0], rounded(tokens).ravel()
 
     def embed_text(self, text: str) -> Vector:
         """Vector of a text query, (dim,) float32. Raises ConfigurationError where text is no query, MediaError."""

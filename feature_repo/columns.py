@@ -13,6 +13,30 @@ import polars as pl
 from feature_repo.errors import StateError
 
 Mask = npt.NDArray[np.bool_]
+Users = str | None | Sequence[str | None]
+"""The user of all rows, or one for each row; None is for no one in particular."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a read is to give: `features` of the rows, `related` ones of the contents that a user's lists name, and of
+    both the `stamps` of some views' rows, columns named by `stamp`.
+    """
+
+    features: frozenset[str]
+    related: frozenset[str] = frozenset()
+    stamps: frozenset[str] = frozenset()
+
+    def __or__(self, other: Wanted) -> Wanted:
+        """What either wants."""
+        return Wanted(self.features | other.features, self.related | other.related, self.stamps | other.stamps)
+
+
+def stamp(view: str) -> str:
+    """The column, (n,) int64, that tells versions of a view's row apart: another number once its values have changed,
+    and 0, not present, where there is no row.
+    """
+    return f"{view}@"
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,6 +142,15 @@ class Interaction:
         return digest(self.user_id, self.content_id, self.event, self.timestamp.isoformat(), repr(self.value))
 
 
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An interaction under the name that its sender gave it; `request_id` is the call that showed the content."""
+
+    event_id: str
+    interaction: Interaction
+    request_id: str | None = None
+
+
 @dataclass(frozen=True)
 class EmbeddingSpec:
     """One embedder as data: enough to list it, name its feature view and tell its vectors from others.

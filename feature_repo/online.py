@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,8 +13,13 @@ from feast import FeatureView, RepoConfig
 from feast.protos.feast.serving.ServingService_pb2 import FieldStatus, GetOnlineFeaturesResponse
 from feast.types import Array, FeastType, Float32, Float64, Int64, String
 
+from feature_repo.columnar.keys import text_keys
 from feature_repo.columnar.online import ColumnarOnlineStore
-from feature_repo.columns import Columns
+from feature_repo.columnar.response import ViewColumns
+from feature_repo.columnar.storage_keys import Keys
+from feature_repo.columns import Columns, stamp
+
+_ODD = np.uint64(0xE220A8397B1DCDAF)  # without a pattern (SplitMix64), so that no two pairs of times mix alike
 
 _PICK: dict[FeastType, Callable[[Any], Any]] = {
     String: lambda value: value.string_val,
@@ -40,31 +47,57 @@ def decode(answer: GetOnlineFeaturesResponse | None, fields: Mapping[str, Featur
     return Columns(rows, values, present)
 
 
+@dataclass(frozen=True)
+class ViewFeatures:
+    """Some features of a view, and whether its rows' stamps are asked for."""
+
+    view: FeatureView
+    names: Sequence[str]
+    stamped: bool = False
+
+    def only(self, features: Collection[str], stamped: bool) -> ViewFeatures:
+        """Those of them that are among `features`."""
+        return ViewFeatures(self.view, [name for name in self.names if name in features], stamped)
+
+    @cached_property
+    def types(self) -> dict[str, FeastType]:
+        """The type of each."""
+        return {name: _type_of(self.view, name) for name in self.names}
+
+
 def read_views(
-    store: ColumnarOnlineStore, config: RepoConfig, views: Sequence[tuple[FeatureView, list[str]]], ids: Sequence[str]
+    store: ColumnarOnlineStore, config: RepoConfig, views: Sequence[ViewFeatures], key: str, ids: Sequence[str]
 ) -> Columns:
-    """Columns of the named features of each view, one row an id, without a protobuf in between."""
+    """Columns of the features of views that share a join key of texts, one row an id, without a protobuf in between."""
+    encoded = text_keys(key, ids)
+    keys = encoded if isinstance(encoded, Keys) else ids
     values: dict[str, npt.NDArray[Any]] = {}
     present: dict[str, npt.NDArray[np.bool_]] = {}
-    for view, names in views:
-        found = store.read_columns(config, view, ids, names)
-        for name in names:
+    for asked in views:
+        found = store.read_columns(config, asked.view, keys, asked.names)
+        dim = int(asked.view.tags.get("dim", 0))
+        for name, dtype in asked.types.items():
             present[name] = found.present & found.valid[name]
-            values[name] = _as_declared(found.values[name], view, name, present[name])
+            values[name] = _as_declared(found.values[name], dtype, dim, present[name])
+        if asked.stamped:
+            values[stamp(asked.view.name)], present[stamp(asked.view.name)] = _stamps(found), found.present
     return Columns(len(ids), values, present)
 
 
-def _as_declared(
-    found: npt.NDArray[Any], view: FeatureView, name: str, there: npt.NDArray[np.bool_]
-) -> npt.NDArray[Any]:
+def _stamps(found: ViewColumns) -> npt.NDArray[np.int64]:
+    """One number of both times: a row that is written anew has a later one."""
+    mixed = found.event_us.astype(np.uint64) * _ODD + found.created_us.astype(np.uint64)
+    return np.where(found.present, mixed.view(np.int64), 0)
+
+
+def _as_declared(found: npt.NDArray[Any], dtype: FeastType, dim: int, there: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
     """The array that `Columns` promises for the feature's type, whatever rows there are to take it from."""
-    dtype = _type_of(view, name)
     if dtype == Float32:
         return np.where(there, found, np.nan).astype(np.float64, copy=False)
     if dtype == Array(Float32):
         if there.all() and found.ndim == 2:
             return found
-        matrix = np.full((len(there), int(view.tags.get("dim", 0))), np.nan, np.float32)
+        matrix = np.full((len(there), dim), np.nan, np.float32)
         rows = np.flatnonzero(there)
         if len(rows):
             matrix[rows] = found[rows] if found.ndim == 2 else np.stack(found[rows].tolist())

@@ -12,6 +12,9 @@ TEXTS = pl.List(pl.String())
 TIMES = pl.List(pl.Int64())
 NUMBERS = pl.List(pl.Float64())  # of any length, unlike a vector, whose numbers are Float32
 
+RECENT = 50  # events that `user_recent` holds
+LIKE_RATE_PRIOR = (1.0, 20.0)  # likes and views added to every rate, so that a first like does not make it 1
+
 CONTENT_META: Schema = {
     "content_creator": TEXT,
     "title": TEXT,

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeInt, ValidationError, field_validator
+from pydantic import Field, NonNegativeInt, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from feature_repo.errors import ConfigurationError
@@ -53,12 +53,63 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="address that the server binds")
     port: int = Field(50051, ge=0, le=65535, description="port that the server binds; 0: any free one")
+    http_port: int | None = Field(
+        None, ge=0, le=65535, description="port of the HTTP/JSON gateway; 0: any free one; none: no gateway"
+    )
+    http_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="web origins whose pages may call the gateway, separated by commas: https://feed.example"
+    )
+    tls_cert: Path | None = Field(None, description="certificate chain of the server, PEM; none: no TLS")
+    tls_key: Path | None = Field(None, description="key of that certificate, PEM, without a passphrase")
+    tls_client_ca: Path | None = Field(
+        None, description="authority that callers' certificates must be of, PEM; none: they need no certificate"
+    )
+    callers_file: Path | None = Field(
+        None, description="who may call, as `larder token` writes it; none: callers in the workspace, once it is there"
+    )
+    callers: str = Field("", description="more lines as in that file, separated by semicolons")
+    allow_insecure: bool = Field(
+        False, description="let other machines reach a server without TLS, or without a list of callers"
+    )
+    token: SecretStr = Field(SecretStr(""), description="bearer token of the commands that ask a server")
+    token_file: Path | None = Field(None, description="file that holds that token instead")
+    ca: Path | None = Field(
+        None, description="authority that the asked server's certificate must be of, PEM; none: no TLS"
+    )
+    client_cert: Path | None = Field(None, description="certificate that those commands show, PEM")
+    client_key: Path | None = Field(None, description="key of that certificate, PEM")
     max_candidates: int = Field(1000, ge=1, description="contents a Predict request may name")
     max_k: int = Field(1000, ge=1, description="neighbours a Similar request may ask for")
-    max_waiting: int = Field(64, ge=1, description="calls that may wait for a thread before more are refused")
+    max_waiting: int = Field(64, ge=1, description="calls that may wait to be worked on before more are refused")
+    max_waiting_s: float = Field(0.5, gt=0, description="seconds of work that may wait before more is refused")
+    raw_seconds: float = Field(2.0, gt=0, description="seconds that embedding a request's raw contents may take")
+    clips_dir: Path | None = Field(None, description="folder below which callers may name clips; none: no clips")
+    max_clip_mb: int = Field(256, ge=1, description="MiB of a clip that callers may name")
     max_payload_bytes: int = Field(8 * 2**20, ge=1024, description="largest message that the server accepts")
+    max_streams: int = Field(256, ge=1, description="calls under way that one connection may have")
+    max_connections: int = Field(10_000, ge=1, description="connections that one process accepts")
+    connection_idle_s: float = Field(900.0, gt=0, description="seconds after which an unused connection is closed")
+    connection_age_s: float = Field(
+        3600.0, gt=0, description="seconds after which callers are made to connect anew, perhaps to another worker"
+    )
+    serve_workers: int = Field(1, ge=1, le=256, description="processes that serve, on one port")
+    serve_threads: int = Field(0, ge=0, description="threads of each one's matrix products; 0: its share of the cores")
+    serve_pinned: bool = Field(True, description="give each of several workers cores of its own")
+    reuse_port: bool = Field(False, description="share the port with other servers, as workers do")
 
-    @field_validator("embeddings", mode="before")
+    metrics_port: int | None = Field(
+        None, ge=0, le=65535, description="port of /metrics, the first worker's; 0: any free one; none: no metrics"
+    )
+    metrics_host: str = Field("127.0.0.1", description="address that /metrics binds")
+    otlp_endpoint: str = Field("", description="collector of OpenTelemetry traces, http://HOST:4317; empty: none")
+    trace_share: float = Field(0.01, ge=0, le=1, description="share traced of the calls that come without traceparent")
+    log_format: Literal["text", "json"] = Field("text", description="json: a JSON object a line, and calls are logged")
+    log_share: float = Field(1.0, ge=0, le=1, description="share logged of the calls that went well or were shed")
+    sample_share: float = Field(0.0, ge=0, le=1, description="share of calls whose features and scores are kept")
+    samples_days: float = Field(7.0, gt=0, description="days that samples are kept")
+    samples_mb: int = Field(256, ge=1, description="MiB of samples that are kept, at most")
+
+    @field_validator("embeddings", "http_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(v.strip() for v in value.split(",") if v.strip()) if isinstance(value, str) else value
@@ -83,6 +134,11 @@ class Settings(BaseSettings):
     def catalog(self) -> str:
         """SQLAlchemy URL of the catalog."""
         return self.catalog_url or f"sqlite:///{self.home / 'catalog.db'}"
+
+    @property
+    def callers_path(self) -> Path:
+        """Who may call, one token a line."""
+        return self.callers_file or self.home / "callers"
 
     @property
     def interactions_dir(self) -> Path:
@@ -110,9 +166,29 @@ class Settings(BaseSettings):
         return self.home / "models"
 
     @property
+    def prepared_dir(self) -> Path:
+        """What predictors make of contents alone."""
+        return self.home / "prepared"
+
+    @property
+    def samples_dir(self) -> Path:
+        """What predictors read and said in a share of the calls: `<predictor>/<version>/`."""
+        return self.home / "samples"
+
+    @property
     def releases_dir(self) -> Path:
         """Release manifests."""
         return self.home / "releases"
+
+    @property
+    def experiments_dir(self) -> Path:
+        """Experiments, one file each."""
+        return self.home / "experiments"
+
+    @property
+    def exposures_dir(self) -> Path:
+        """Parquet segments of what the arms of experiments answered."""
+        return self.home / "exposures"
 
 
 def load_settings(**overrides: object) -> Settings:

@@ -19,12 +19,10 @@ from feature_repo.catalog_rows import CatalogItem
 from feature_repo.contracts import ENGAGEMENT_WEIGHTS, EventType, Modality
 from feature_repo.events import EventLog
 from feature_repo.files import replacing, sweep
-from feature_repo.schema import CONTENT_META, full_schema
+from feature_repo.schema import CONTENT_META, LIKE_RATE_PRIOR, RECENT, full_schema
 from feature_repo.settings import Settings
 
 DAY = "1d"
-RECENT = 50  # events that `user_recent` holds
-LIKE_RATE_PRIOR = (1.0, 20.0)  # likes and views added to every rate, so that a first like does not make it 1
 
 # What one event adds to a content's engagement, as creators' histories count it.
 EVENT_WEIGHTS: dict[EventType, float] = {event: ENGAGEMENT_WEIGHTS[f"{event}s"] for event in EventType}
@@ -62,11 +60,12 @@ def _write_if_changed(frame: pl.DataFrame, path: Path) -> None:
 
 def content_meta(catalog: Catalog) -> pl.DataFrame:
     """One row a content, dated its publication."""
-    rows = [_meta_row(item) for item in catalog.items()]
+    rows = [meta_row(item) for item in catalog.items()]
     return pl.DataFrame(rows, schema=full_schema("content_meta"))
 
 
-def _meta_row(item: CatalogItem) -> dict[str, object]:
+def meta_row(item: CatalogItem) -> dict[str, object]:
+    """The facts of a content, columns as `schema.full_schema("content_meta")`."""
     content = item.content
     attributes = content.attributes
     readable = {modality for modality, row in item.media.items() if row.digest is not None}

@@ -10,12 +10,10 @@ import copy
 import io
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 from feast import FeatureService, FeatureStore, FeatureView
 from feast.errors import FeatureServiceNotFoundException
@@ -23,17 +21,17 @@ from feast.errors import FeatureServiceNotFoundException
 from feature_repo import entities
 from feature_repo.columnar.online import ColumnarOnlineStore
 from feature_repo.columnar.request import TABLE_VERSION
-from feature_repo.columns import Columns
-from feature_repo.errors import InputError, StateError, UnavailableError
+from feature_repo.columns import Columns, Users, Wanted
+from feature_repo.errors import InputError, StateError
 from feature_repo.freshness import Marks, source_digest
-from feature_repo.online import decode, holds_any, read_views
+from feature_repo.online import ViewFeatures, holds_any
+from feature_repo.reads import OnlineReads, Read
 from feature_repo.repository import BEGINNING, folder_of, last_time, repo_config, require_rows
 from feature_repo.services import feature_services
 from feature_repo.settings import Settings
 from feature_repo.views import embedding_views, scalar_views, token_views, user_views
 
 _KEYS = ("content_id", "creator_id", "user_id")
-_CONTENTS = ("recent_contents",)  # features of a user that list contents
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,30 +51,23 @@ class Materialized:
     fresh: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """The features of a service that hang on one entity: of each view the ones that are asked for."""
-
-    views: list[tuple[FeatureView, list[str]]]
-
-    @property
-    def fields(self) -> dict[str, FeatureView]:
-        """The view of each feature."""
-        return {name: view for view, names in self.views for name in names}
-
-
 class Store:
     """Feast over the workspace of `settings`."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._reads: dict[str, dict[str, _Read]] = {}
+        self._reads: dict[str, dict[str, Read]] = {}
         self._pins: dict[str, tuple[str, int]] = {}
+        self._pushed: dict[str, FeatureView] = {}
 
     @cached_property
     def _feast(self) -> FeatureStore:
         self._settings.home.mkdir(parents=True, exist_ok=True)
         return FeatureStore(config=repo_config(self._settings))
+
+    @cached_property
+    def _online(self) -> OnlineReads:
+        return OnlineReads(self._feast)
 
     def pinned(self, specs: Mapping[str, tuple[str, int]]) -> Store:
         """The same store, which reads each of these embeddings online in the version of that spec digest and length.
@@ -105,6 +96,7 @@ class Store:
         with _quiet():
             self._feast.apply(wanted, objects_to_delete=gone, partial=not gone)
         self._reads.clear()
+        self.__dict__.pop("_online", None)
         return Applied(sorted(views), sorted(services), sorted(v.name for v in gone))
 
     def view_names(self) -> list[str]:
@@ -143,6 +135,22 @@ class Store:
                     marks.put(name, mark)
             yield Materialized(name, fresh)
 
+    def push(self, view: str, rows: pl.DataFrame) -> None:
+        """Bring rows online, columns as `schema.full_schema(view)`; they are durable when this returns.
+
+        A row that is older than the one there changes nothing (with Feast's SQLite store it does). Raises StateError
+        where the view is not applied, UnavailableError where the store cannot be written to.
+        """
+        if view not in self._pushed:
+            if view not in self.view_names():
+                raise StateError(f"view {view!r} is not applied: run `larder apply`")
+            self._pushed[view] = self._feast.get_feature_view(view)
+        online = self._feast._get_provider().online_store
+        if isinstance(online, ColumnarOnlineStore):
+            online.write_arrow(self._feast.config, self._pushed[view], rows.to_arrow())
+        else:
+            self._feast.write_to_online_store(view, rows.to_pandas())
+
     def prune(self, keep: Mapping[str, Collection[str]]) -> None:
         """Take embeddings' versions offline that are not the applied ones, but for those that `keep` names."""
         online = self._feast._get_provider().online_store
@@ -154,54 +162,25 @@ class Store:
     # -- online
 
     def read(
-        self, service: str, content_ids: Sequence[str], user_id: str | None = None, at: datetime | None = None
+        self,
+        service: str,
+        content_ids: Sequence[str],
+        user_id: Users = None,
+        at: datetime | None = None,
+        wanted: Wanted | None = None,
+        described: pl.DataFrame | None = None,
     ) -> Columns:
-        """The service's features now, one row a content in the given order; the user's are the same in each row.
+        """The service's features now, or those `wanted`, one row a content in the given order, each with the user's, or
+        with those of its own user where there is one for each. Views that nothing is wanted of are not touched; stores
+        of Feast's own give all, and no stamps.
 
         An unknown key is absent in every one of its features. Beside them stand what was asked: `content_id`, and for
         services with a user `user_id` and `event_timestamp` (µs since 1970, of `at` or now), as a training frame has
-        them. Where the user's features name contents, those are read too (`Columns.related`). Raises InputError for an
-        id that is no text, StateError for a service that is not applied.
+        them. Where the user's features name contents, those are read too (`Columns.related`). `described` has features
+        of the contents by name, a row each, which stand for all that the store has of them: what it says of contents
+        that are not in it. Raises InputError for an id that is no text, StateError for a service that is not applied.
         """
-        _require_ids("content_ids", content_ids)
-        reads = self._service(service)
-        parts = self._fetch_rows(reads.get("content"), "content_id", content_ids)
-        if "creator" in reads:
-            creators = [c or "" for c in parts.objects("content_creator")]
-            parts = parts.beside(self._fetch_rows(reads["creator"], "creator_id", creators))
-        asked: dict[str, Any] = {"content_id": pl.Series(content_ids, dtype=pl.String)}
-        if "user" in reads:
-            _require_ids("user_id", [] if user_id is None else [user_id])
-            parts = parts.beside(self._fetch_rows(reads["user"], "user_id", [user_id or ""] * len(content_ids)))
-            met = [name for name in _CONTENTS if name in parts.values]
-            parts = parts.with_related({name: self._contents(reads["content"], parts.objects(name)) for name in met})
-            moment = ((at or datetime.now(UTC)) - BEGINNING) / timedelta(microseconds=1)
-            asked |= {"user_id": [user_id] * len(content_ids), "event_timestamp": [moment] * len(content_ids)}
-        return parts.beside(Columns.from_frame(pl.DataFrame(asked)))
-
-    def _contents(self, read: _Read, lists: npt.NDArray[np.object_]) -> Columns:
-        """The features of the contents that the lists name, and `content_id`: each content once, in order of its id."""
-        ids = sorted({content_id for met in {id(ids): ids for ids in lists}.values() for content_id in met or ()})
-        named = Columns.from_frame(pl.DataFrame({"content_id": pl.Series(ids, dtype=pl.String)}))
-        return named.beside(self._fetch(read, "content_id", ids))
-
-    def _fetch_rows(self, read: _Read | None, key: str, ids: Sequence[str]) -> Columns:
-        """One row an id; the store is asked for each id once."""
-        place = {key_value: row for row, key_value in enumerate(dict.fromkeys(ids))}
-        return self._fetch(read, key, list(place)).take([place[i] for i in ids])
-
-    def _fetch(self, read: _Read | None, key: str, ids: Sequence[str]) -> Columns:
-        if read is None or not ids:
-            return decode(None, read.fields if read else {}, len(ids))
-        online = self._feast._get_provider().online_store
-        try:
-            if isinstance(online, ColumnarOnlineStore):
-                return read_views(online, self._feast.config, read.views, ids)
-            references = [f"{view.name}:{name}" for view, names in read.views for name in names]
-            answer = self._feast.get_online_features(features=references, entity_rows=[{key: i} for i in ids])
-        except OSError as error:
-            raise UnavailableError(f"the online store does not answer: {error}") from error
-        return decode(answer.proto, read.fields, len(ids))
+        return self._online.read(service, self._service(service), content_ids, user_id, at, wanted, described)
 
     # -- offline
 
@@ -236,14 +215,14 @@ class Store:
         except FeatureServiceNotFoundException as error:
             raise StateError(f"feature service {name!r} is not applied: run `larder apply`") from error
 
-    def _service(self, name: str) -> dict[str, _Read]:
+    def _service(self, name: str) -> dict[str, Read]:
         """References by entity; looked up in the registry once."""
         if name not in self._reads:
-            reads: dict[str, _Read] = {}
+            reads: dict[str, Read] = {}
             for projection in self._feature_service(name).feature_view_projections:
                 view = self._pin(self._feast.get_feature_view(projection.name))
                 names = [feature.name for feature in projection.features]
-                reads.setdefault(view.entities[0], _Read([])).views.append((view, names))
+                reads.setdefault(view.entities[0], Read([])).views.append(ViewFeatures(view, names))
             self._reads[name] = reads
         return self._reads[name]
 
@@ -276,12 +255,6 @@ def _as_declared(name: str, view: FeatureView) -> pl.Expr:
     if name == view.name and "dim" in view.tags:
         return pl.col(name).cast(pl.List(pl.Float32)).list.to_array(int(view.tags["dim"]))
     return pl.col(name)
-
-
-def _require_ids(field: str, ids: Sequence[str]) -> None:
-    for position, value in enumerate(ids):
-        if not isinstance(value, str) or not value:
-            raise InputError(f"{field}[{position}]: an id is a text that is not empty, not {value!r}")
 
 
 @contextlib.contextmanager

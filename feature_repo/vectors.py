@@ -65,7 +65,7 @@ def write_partition(
 
     With `key` "user_id" the ids are users'.
     """
-    lists = [matrix] if tokens is None else [matrix, _rounded(tokens).reshape(len(tokens), -1)]
+    lists = [matrix] if tokens is None else [matrix, rounded(tokens).reshape(len(tokens), -1)]
     schema = vector_schema(embedding, matrix.shape[1], lists[1].shape[1] if tokens is not None else 0, key)
     arrays = [pa.array(content_ids, pa.string()), published, created, *map(_fixed_lists, lists)]
     table = pa.table(dict(zip(schema.names, arrays, strict=True)), schema=schema)
@@ -83,11 +83,11 @@ def _fixed_lists(rows: Matrix) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(values, rows.shape[1])
 
 
-def _rounded(tokens: Tokens) -> Tokens:
+def rounded(tokens: Tokens) -> Tokens:
     """To 11 significant bits, ties away from zero: float16's precision with float32's range."""
     bits = np.ascontiguousarray(tokens, np.float32).view(np.uint32)
-    rounded: Tokens = ((bits + np.uint32(1 << 12)) & np.uint32(0xFFFFE000)).view(np.float32)
-    return rounded
+    kept: Tokens = ((bits + np.uint32(1 << 12)) & np.uint32(0xFFFFE000)).view(np.float32)
+    return kept
 
 
 @dataclass(frozen=True, slots=True)

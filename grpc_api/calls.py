@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 import time
 import uuid
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from feature_repo.errors import DeadlineError
 
 REQUEST_ID = "x-request-id"
 CALLER = "x-caller"
+TRACEPARENT = "traceparent"  # W3C Trace Context
+AUTHENTICATED = ContextVar("AUTHENTICATED", default="")  # the caller that a token names; see security/
 _NAME = re.compile(r"[\w.:/@-]{1,64}", re.ASCII)
 
 
@@ -29,6 +32,7 @@ class Call:
     """One call: `caller` is whose share of the server it takes, `deadline` in seconds of `time.monotonic`.
 
     `gone` is set by the side that hears the caller hang up; whoever works on the call looks at it through `check`.
+    `traceparent` is the caller's span, where it said one. `begun` is set once a dispatcher has taken the call.
     """
 
     method: str
@@ -36,6 +40,8 @@ class Call:
     caller: str = ""
     deadline: float = float("inf")
     gone: bool = False
+    traceparent: str = ""
+    begun: bool = False
 
     @property
     def remaining_s(self) -> float:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import logging
+import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 import grpc
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from google.rpc import status_pb2
 
 from feature_repo.errors import InputError
 from grpc_api.calls import Call
 from grpc_api.errors import code_of, to_status
-from grpc_api.lane import Lane
+from grpc_api.lane import Lane, Shared
 from grpc_api.rpcs import Rpc, Work
 from grpc_api.service import ScoringService
-
-log = logging.getLogger(__name__)
+from grpc_api.telemetry.record import Record, stage, under_way
+from grpc_api.telemetry.telemetry import Telemetry
 
 
 class Refused(Exception):  # noqa: N818  # not an error of ours: what the caller is told
@@ -31,31 +32,71 @@ class Refused(Exception):  # noqa: N818  # not an error of ours: what the caller
 class Dispatcher:
     """Answers calls on the lanes. Its coroutines belong to the server's event loop."""
 
-    def __init__(self, service: ScoringService, lanes: Mapping[Work, Lane]) -> None:
+    def __init__(self, service: ScoringService, lanes: Mapping[Work, Lane], telemetry: Telemetry) -> None:
         self.service = service
+        self.telemetry = telemetry
         self._lanes = lanes
 
     async def answer(self, rpc: Rpc, payload: bytes, call: Call) -> bytes:
         """The serialized answer. Raises Refused."""
-        start = time.perf_counter()
-        code = grpc.StatusCode.OK
+        record = self.telemetry.begin(rpc.name, call)
         try:
-            return await self._work(rpc, payload, call)
+            return await self._work(rpc, payload, record)
+        except asyncio.CancelledError:
+            late = call.remaining_s <= 0
+            record.code = grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED
+            raise
         except Exception as error:
             status = to_status(error, rpc.path, call.request_id)
-            code = code_of(status)
+            record.code = code_of(status)
             raise Refused(status) from error
         finally:
-            log.info("%s %s %.1f ms", rpc.path, code.name, 1e3 * (time.perf_counter() - start))
+            self.telemetry.end(record)
 
-    async def _work(self, rpc: Rpc, payload: bytes, call: Call) -> bytes:
-        request = rpc.request()
-        try:
-            request.ParseFromString(payload)
-        except DecodeError as error:
-            raise InputError(f"request: is no {rpc.request.DESCRIPTOR.full_name}") from error
+    async def _work(self, rpc: Rpc, payload: bytes, record: Record) -> bytes:
+        """Every call starts on the scoring lane, which alone knows its request: what is shed is never parsed."""
+        call = record.call
 
-        def work() -> bytes:
-            return rpc.answer(self.service, request, call).SerializeToString()
+        def answered(request: Message) -> bytes:
+            answer = rpc.answer(self.service, request, call)
+            record.note_release(answer)
+            with stage("serialise"):
+                return answer.SerializeToString()
 
-        return await self._lanes[rpc.work(request)].run(work, call)
+        def begin() -> bytes | Message:
+            with under_way(record):
+                request = _parsed(rpc, payload)
+                return answered(request) if rpc.work(request) is Work.SCORING else request
+
+        def go_on(request: Message, waited: float) -> bytes:
+            with under_way(record, waited=waited):
+                return answered(request)
+
+        shared = Shared(partial(self._begin_together, rpc), (payload, record), len(payload)) if rpc.together else None
+        done = await self._lanes[Work.SCORING].run(begin, call, shared)
+        if isinstance(done, bytes):
+            return done
+        return await self._lanes[Work.ENCODING].run(partial(go_on, done, time.perf_counter()), call)
+
+    def _begin_together(self, rpc: Rpc, asked: Sequence[tuple[bytes, Record]]) -> list[bytes | Message]:
+        """What `begin` gives for each of several calls; raises where one of them cannot be answered."""
+        begun = [(_parsed(rpc, payload), record) for payload, record in asked]
+        scored = [(request, record) for request, record in begun if rpc.work(request) is Work.SCORING]
+        if rpc.together is None or len(scored) < len(begun):
+            raise InputError("not all of these are for the scoring lane")
+        requests, records = zip(*scored, strict=True)
+        with under_way(*records):
+            answers = rpc.together(self.service, requests, [record.call for record in records])
+            for answer, record in zip(answers, records, strict=True):
+                record.note_release(answer)
+            with stage("serialise"):
+                return [answer.SerializeToString() for answer in answers]
+
+
+def _parsed(rpc: Rpc, payload: bytes) -> Message:
+    request = rpc.request()
+    try:
+        request.ParseFromString(payload)
+    except DecodeError as error:
+        raise InputError(f"request: is no {rpc.request.DESCRIPTOR.full_name}") from error
+    return request

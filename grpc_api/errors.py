@@ -125,7 +125,12 @@ def _retry_s(error: grpc.RpcError) -> float | None:
         said = rpc_status.from_call(error)  # type: ignore[arg-type]  # a call that failed is its error
     except ValueError:
         return None
-    for detail in said.details if said else ():
+    return None if said is None else retry_s_of(said)
+
+
+def retry_s_of(status: status_pb2.Status) -> float | None:
+    """Seconds after which a caller may try again; None where the status does not say."""
+    for detail in status.details:
         info = error_details_pb2.RetryInfo()
         if detail.Unpack(info):
             return float(info.retry_delay.ToTimedelta().total_seconds())

@@ -1,44 +1,215 @@
-"""A lane: a few threads that work on calls, and the calls that wait for one."""
+"""A lane: a thread that works on calls, and the calls that wait for it, no more than it can get to in time."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
-from feature_repo.errors import OverloadedError
+from feature_repo.errors import DeadlineError, OverloadedError, UnavailableError
 from grpc_api.calls import Call
+from grpc_api.waiting import FairQueue
 
 T = TypeVar("T")
 
+_NEWEST = 0.1  # weight of a call in the mean of what its method takes
+_LEAST_RETRY_S = 0.02
+_TOGETHER = 8 * 2**10  # size of the calls that are worked on together, at most
+_CAUTION = 2.0  # a call is taken where the time it is expected to need fits so often into what is left of its time
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """How a call can be worked on along with others of its method: `together` gives what the work of each would, from
+    the `item` of each, or raises, after which each is worked on alone. `size` is in bytes of the request.
+    """
+
+    together: Callable[[list[Any]], list[Any]]
+    item: Any
+    size: int
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    work: Callable[[], Any]
+    call: Call
+    shared: Shared | None
+    estimate_s: float
+    done: asyncio.Future[Any]
+
+
+_Outcome = tuple[Any, Exception | None]
+
 
 class Lane:
-    """Runs work on `threads` threads; more than `waiting` calls that have none yet are refused."""
+    """Runs work on one thread. At most `waiting` calls, of `waiting_s` seconds of work, wait for it.
 
-    def __init__(self, name: str, threads: int, waiting: int) -> None:
-        self._most = threads + waiting
-        self._under_way = 0
-        self._pool = ThreadPoolExecutor(threads, name)
+    Who comes then is refused at once, or, where another caller has more calls waiting, that caller's newest is. So is
+    a call that could not be worked on before its deadline. What a call will take is the mean of the last ones of its
+    method. Calls whose caller is gone leave the line; work under way learns of it through `Call.check`. Small calls
+    that can share their work are taken together, as many as wait: the more there is to do, the less each costs.
+    """
 
-    async def run(self, work: Callable[[], T], call: Call) -> T:
-        """What `work` gives. Raises OverloadedError where too many wait, DeadlineError where its time is up first."""
-        if self._under_way >= self._most:
-            raise OverloadedError("the server has more to do than it can: try again later")
-        self._under_way += 1
+    def __init__(self, name: str, waiting: int, waiting_s: float) -> None:
+        self.name = name
+        self._most, self._most_s = waiting, waiting_s
+        self._changed = threading.Condition(threading.Lock())  # over all that follows
+        self._queue: FairQueue[_Job] = FairQueue()
+        self._waiting_s = 0.0
+        self._free_at = 0.0  # when the work under way should be done; 0 where there is none
+        self._means: dict[str, float] = {}
+        self._open = True
+        self.shed: Counter[str] = Counter()  # calls that were refused, by reason
+        self._thread = threading.Thread(target=self._run, name=name)
+
+    def start(self) -> None:
+        """Work from here on."""
+        self._thread.start()
+
+    async def close(self) -> None:
+        """Take no more calls and end with the last that waits."""
+        with self._changed:
+            self._open = False
+            self._changed.notify()
+        if self._thread.ident is not None:
+            await asyncio.to_thread(self._thread.join)
+
+    @property
+    def waiting(self) -> int:
+        """Calls that wait."""
+        return len(self._queue)
+
+    async def run(self, work: Callable[[], T], call: Call, shared: Shared | None = None) -> T:
+        """What `work` gives.
+
+        Raises OverloadedError where it cannot be done in time, DeadlineError where it was not, UnavailableError once
+        the lane is closed.
+        """
+        future = asyncio.get_running_loop().create_future()
+        job = _Job(work, call, shared, self._means.get(call.method, 0.0), future)
+        with self._changed:
+            if not self._open:
+                raise UnavailableError("the server is stopping")
+            displaced = self._admit(job)
+            self._changed.notify()
+        if displaced is not None:
+            _settle(displaced, None, self._refusal("displaced"))
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, _while_wanted, work, call)
+            return await job.done  # type: ignore[no-any-return]
         except asyncio.CancelledError:
             call.gone = True
+            with self._changed:
+                if self._queue.remove(call.caller, job):
+                    self._waiting_s -= job.estimate_s
             raise
-        finally:
-            self._under_way -= 1
 
-    def close(self) -> None:
-        """Let the threads end once they are done."""
-        self._pool.shutdown()
+    def _admit(self, job: _Job) -> _Job | None:
+        """Let a job wait, in the place of the one that is given back. Raises OverloadedError."""
+        call, queue = job.call, self._queue
+        ahead = queue.ahead_of(call.caller)
+        rest_s = max(0.0, self._free_at - time.monotonic())
+        if ahead:
+            expected_s = rest_s + ahead * self._waiting_s / len(queue) + job.estimate_s
+            if _CAUTION * expected_s > call.remaining_s:
+                raise self._refusal("late")
+        displaced = None
+        if len(queue) >= self._most or (queue and self._waiting_s + job.estimate_s > self._most_s):
+            displaced = queue.take_newest_of_longest(call.caller)
+            if displaced is None:
+                raise self._refusal("full")
+            self._waiting_s -= displaced.estimate_s
+        queue.put(call.caller, job)
+        self._waiting_s += job.estimate_s
+        return displaced
+
+    def _refusal(self, reason: str) -> OverloadedError:
+        """Try again once what waits now is done."""
+        self.shed[reason] += 1
+        return OverloadedError(
+            "the server has more to do than it can: try again later", max(_LEAST_RETRY_S, self._waiting_s)
+        )
+
+    def _run(self) -> None:
+        while jobs := self._next():
+            for job, outcome in self._outcomes(jobs):
+                job.done.get_loop().call_soon_threadsafe(_settle, job, *outcome)
+
+    def _outcomes(self, jobs: list[_Job]) -> Iterable[tuple[_Job, _Outcome]]:
+        if len(jobs) > 1 and (found := self._together(jobs)) is not None:
+            return found
+        return ((job, self._outcome(job)) for job in jobs)
+
+    def _together(self, jobs: list[_Job]) -> list[tuple[_Job, _Outcome]] | None:
+        """What comes of jobs that share their work; None where each is to be done alone."""
+        start = time.monotonic()
+        expired = {job: failed for job in jobs if (failed := _expired(job))}
+        live = [job for job in jobs if job not in expired]
+        shared = [job.shared for job in live if job.shared is not None]
+        try:
+            results = shared[0].together([one.item for one in shared]) if shared else []
+        except Exception:
+            return None
+        for job in live:
+            self._learn(job.call.method, (time.monotonic() - start) / len(live))
+        found = dict(zip(live, results, strict=True))
+        return [(job, expired.get(job) or _expired(job) or (found[job], None)) for job in jobs]
+
+    def _outcome(self, job: _Job) -> _Outcome:
+        start = time.monotonic()
+        try:
+            job.call.check()
+            result = job.work()
+        except StopIteration as error:  # which no future takes
+            return None, RuntimeError(repr(error))
+        except Exception as error:
+            return None, error
+        self._learn(job.call.method, time.monotonic() - start)
+        return result, None
+
+    def _next(self) -> list[_Job]:
+        """The next job, once there is one, and those that share its work; none where there will be none."""
+        with self._changed:
+            self._free_at = 0.0
+            while not self._queue:
+                if not self._open:
+                    return []
+                self._changed.wait()
+            jobs = [self._queue.take()]
+            while self._queue and _fits(self._queue.peek(), jobs):
+                jobs.append(self._queue.take())
+            taken_s = sum(job.estimate_s for job in jobs)
+            self._waiting_s = self._waiting_s - taken_s if self._queue else 0.0
+            self._free_at = time.monotonic() + taken_s
+            return jobs
+
+    def _learn(self, method: str, seconds: float) -> None:
+        mean = self._means.get(method, 0.0)  # the first calls of a method often take long
+        self._means[method] = mean + _NEWEST * (seconds - mean)
 
 
-def _while_wanted(work: Callable[[], T], call: Call) -> T:
-    call.check()
-    return work()
+def _fits(job: _Job, jobs: list[_Job]) -> bool:
+    """Whether it may be worked on along with those."""
+    sizes = [one.shared.size for one in (job, *jobs) if one.shared is not None]
+    same = job.call.method == jobs[0].call.method
+    return same and len(sizes) > len(jobs) and sum(sizes) <= _TOGETHER
+
+
+def _expired(job: _Job) -> _Outcome | None:
+    try:
+        job.call.check()
+    except DeadlineError as error:
+        return None, error
+    return None
+
+
+def _settle(job: _Job, result: Any, error: Exception | None) -> None:
+    if job.done.done():  # the caller is gone
+        return
+    if error is None:
+        job.done.set_result(result)
+    else:
+        job.done.set_exception(error)

@@ -12,10 +12,14 @@ from threading import Lock
 from typing import Any
 
 import faiss
+import numpy as np
+import numpy.typing as npt
 
 from indexers.kinds import GPU_MAX_K, Kind, Matrix, Positions
 
 log = logging.getLogger(__name__)
+
+Mask = npt.NDArray[np.bool_]
 
 
 def gpu_count() -> int:
@@ -69,17 +73,36 @@ class Searcher:
         # FAISS's CPU indexes may be read by many threads at once; its GPU resources may not.
         self._gpu = Lock()
 
-    def search(self, queries: Matrix, k: int) -> tuple[Matrix, Positions]:
-        """Scores and positions, both (q, k), best first; no -1 while `k` is at most the number of rows.
+    def search(self, queries: Matrix, k: int, allowed: Mask | None = None) -> tuple[Matrix, Positions]:
+        """Scores and positions, both (q, k), best first, of the rows that `allowed`, (rows,) bool, marks, or of all.
 
-        A query whose probed lists or graph walk give fewer than `k` is compared with every row.
+        No -1 while `k` is at most the number of those: a query whose probed lists or graph walk give fewer than `k`
+        is compared with every one of them. GPUs take no part in a search among some.
         """
+        if allowed is not None:
+            return self._among(queries, k, allowed)
         if self._resident is None or k > GPU_MAX_K:
             scores, positions = self._index.search(queries, k)
         else:
             with self._gpu:
                 scores, positions = self._resident.search(queries, k)
+        return self._filled(queries, k, scores, positions)
+
+    def _among(self, queries: Matrix, k: int, allowed: Mask) -> tuple[Matrix, Positions]:
+        bits: Any = np.packbits(allowed, bitorder="little")
+        selector = faiss.IDSelectorBitmap(bits)  # type: ignore[call-arg]  # FAISS's stubs know its C++ alone
+        count = int(np.count_nonzero(allowed))
+        share = count / len(allowed)
+        if count <= self._kind.effort(len(allowed), share):
+            return self._kind.exhaustive(self._index, queries, k, selector)
+        scores, positions = self._index.search(queries, k, params=self._kind.among(selector, share))
+        return self._filled(queries, k, scores, positions, selector)
+
+    def _filled(
+        self, queries: Matrix, k: int, scores: Matrix, positions: Positions, selector: Any = None
+    ) -> tuple[Matrix, Positions]:
+        """What was found, rows with fewer than `k` by a search without shortcuts."""
         short = (positions < 0).any(axis=1)
         if short.any():
-            scores[short], positions[short] = self._kind.exhaustive(self._index, queries[short], k)
+            scores[short], positions[short] = self._kind.exhaustive(self._index, queries[short], k, selector)
         return scores, positions

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from feature_repo.errors import InputError, NotFoundError, StateError
 from feature_repo.settings import Settings
 from indexers import versions
-from indexers.device import Searcher
+from indexers.device import Mask, Searcher
 from indexers.kinds import Matrix, Positions, make, unit_rows
 from indexers.versions import IDS_FILE, INDEX_FILE, IndexManifest
 
@@ -47,7 +47,8 @@ class VectorIndex:
         manifest = versions.resolve(settings, embedding, version)
         folder = versions.version_dir(settings, embedding, manifest.version)
         try:
-            index = faiss.read_index(str(folder / INDEX_FILE))
+            # mapped, so that all processes of a machine share one copy
+            index = faiss.read_index(str(folder / INDEX_FILE), faiss.IO_FLAG_MMAP_IFC)
         except RuntimeError as error:
             raise StateError(
                 f"FAISS {faiss.__version__} cannot read {folder / INDEX_FILE}, written by FAISS {manifest.faiss}: "
@@ -69,11 +70,18 @@ class VectorIndex:
         """
         return self._nearest(self._queries(vectors, k), k)
 
-    def search(self, vectors: Matrix, k: int, exclude: Sequence[Sequence[str]] | None = None) -> list[list[Neighbour]]:
+    def search(
+        self,
+        vectors: Matrix,
+        k: int,
+        exclude: Sequence[Sequence[str]] | None = None,
+        allowed: Mask | None = None,
+    ) -> list[list[Neighbour]]:
         """The `k` nearest contents of each row of `vectors`, (q, dim), best first; fewer only where there are no more.
 
-        `exclude` has the content ids to leave out, a sequence for each row; unknown ones do no harm. Raises
-        InputError for another shape, NaN, a zero vector, k < 1, or an `exclude` of another length.
+        `exclude` has the content ids to leave out, a sequence for each row; unknown ones do no harm. `allowed`, (n,)
+        bool along `content_ids`, marks those that may be found. Raises InputError for another shape, NaN, a zero
+        vector, k < 1, or an `exclude` of another length.
         """
         queries = self._queries(vectors, k)
         if exclude is None:
@@ -81,7 +89,7 @@ class VectorIndex:
         elif len(exclude) != len(queries):
             raise InputError(f"exclude has {len(exclude)} entries for {len(queries)} vectors; give one for each")
         banned = [{self._positions[c] for c in ids if c in self._positions} for ids in exclude]
-        positions, scores = self._nearest(queries, k + max(map(len, banned), default=0))
+        positions, scores = self._nearest(queries, k + max(map(len, banned), default=0), allowed)
         rows = zip(positions.tolist(), scores.tolist(), banned, strict=True)
         return [self._named(found, cosines, without, k) for found, cosines, without in rows]
 
@@ -118,11 +126,11 @@ class VectorIndex:
             raise InputError(f"vectors: row {int(np.argmin(present))} is all zeros and has no direction to search in")
         return queries
 
-    def _nearest(self, queries: Matrix, k: int) -> tuple[Positions, Matrix]:
-        k = min(k, len(self))
+    def _nearest(self, queries: Matrix, k: int, allowed: Mask | None = None) -> tuple[Positions, Matrix]:
+        k = min(k, len(self) if allowed is None else int(np.count_nonzero(allowed)))
         if not k or not len(queries):
             return np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
-        scores, positions = self._searcher.search(queries, k)
+        scores, positions = self._searcher.search(queries, k, allowed)
         # float32 sums of unit rows pass 1 by a rounding
         return positions, np.clip(scores, -1.0, 1.0)
 

@@ -11,7 +11,19 @@ from typing import Annotated, Any
 import typer
 
 from feature_repo.errors import LarderError
-from larder import commands_data, commands_evaluate, commands_explain, commands_models, commands_report
+from larder import (
+    commands_ask,
+    commands_bench,
+    commands_data,
+    commands_drift,
+    commands_evaluate,
+    commands_events,
+    commands_experiment,
+    commands_explain,
+    commands_models,
+    commands_report,
+    commands_tokens,
+)
 from larder.exits import INTERRUPTED, exit_code
 from larder.session import Json, workspace
 
@@ -32,8 +44,8 @@ def _start(
     """Vectors once, features offline and online, neighbours and scores in milliseconds.
 
     The main job, in order: **ingest** → **embed** → **apply** → **materialize** → **index** → **train** →
-    **release** → **serve**; then **predict** and **similar** ask the server. `larder demo` does all of it;
-    **fetch** gets clips to begin with, **evaluate** compares predictors, **report** says which to use.
+    **release** → **serve**; then **predict**, **similar** and **recommend** ask the server. `larder demo` does all of
+    it; **fetch** gets clips to begin with, **evaluate** compares predictors, **report** says which to use.
 
     Settings are environment variables, `LARDER_HOME` (the workspace) first of all; the README lists them.
     """
@@ -50,17 +62,25 @@ for _command in (
     commands_data.embed,
     commands_data.apply,
     commands_data.materialize,
+    commands_events.compact,
     commands_data.index,
     commands_models.train,
     commands_evaluate.evaluate,
     commands_explain.explain,
     commands_report.report,
+    commands_drift.drift,
     commands_models.release,
     commands_models.serve,
     commands_models.predict,
-    commands_models.similar,
+    commands_ask.similar,
+    commands_ask.recommend,
+    commands_ask.health,
+    commands_events.log,
 ):
     app.command()(_command)
+app.add_typer(commands_tokens.app)
+app.add_typer(commands_experiment.app)
+app.add_typer(commands_bench.app)
 
 
 @app.command()

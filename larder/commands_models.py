@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from feature_repo.errors import ConfigurationError, unknown_name
-from larder.session import Json, read_file, workspace
+from larder.session import Json, workspace
 
 Address = Annotated[str, typer.Option(help="Server to ask, HOST:PORT; default: where `larder serve` binds.")]
 
@@ -84,25 +84,43 @@ def _refuse(option: str, value: object, kind: str, name: str) -> None:
 
 def release(
     predictors: Annotated[list[str] | None, typer.Argument(help="Predictors to pin; default: popularity.")] = None,
+    listed: Annotated[bool, typer.Option("--list", help="Show releases as they were put in use.")] = False,
+    diff: Annotated[
+        tuple[str, str] | None, typer.Option(help="Show what sets release B apart from A.", metavar="A B")
+    ] = None,
     rollback: Annotated[bool, typer.Option("--rollback", help="Put the release before in use again.")] = False,
+    to: Annotated[str | None, typer.Option(help="Put this release in use again.", metavar="VERSION")] = None,
     as_json: Json = False,
 ) -> None:
     """Pin the current models, indexes and embeddings as what is served.
 
-    Parts that disagree (a model trained on other vectors than the index holds) are refused by name.
-    A running server takes a new release at SIGHUP.
+    Parts that disagree (a model trained on other vectors than the index holds) are refused by name, and so is a release
+    that fails a few requests of its own; the one before then stays in use. A running server takes what is in use at
+    SIGHUP, without dropping a call: `kill -HUP` it after this. To try a release on some users only, see `larder
+    experiment`.
 
-    Example: `larder release popularity`
+    `--list` shows which there are, `--diff` compares two, `--rollback` and `--to` go back to one.
+
+    Example: `larder release popularity`, then `larder release --list`
     """
+    asked = {"predictors": predictors, "--list": listed, "--diff": diff, "--rollback": rollback, "--to": to}
+    if len(given := [name for name, value in asked.items() if value]) > 1:
+        raise ConfigurationError(f"{' and '.join(given)} do not go together: choose one")
     with workspace() as space:
-        from larder import show, steps
-        from predictors import release as releases
+        from larder import show_releases as show
+        from larder import steps
+        from predictors import pins, shelf
 
-        if rollback:
-            manifest = releases.read_manifest(space.settings, releases.rollback(space.settings))
+        settings = space.settings
+        if listed:
+            show.releases(space.display, settings, space.catalog, as_json)
+        elif diff:
+            before, after = (shelf.read_manifest(settings, version) for version in diff)
+            show.differences(space.display, diff, pins.differences(before, after), as_json)
         else:
-            manifest = steps.release(space, predictors or ["popularity"])
-        show.release(space.display, manifest, as_json)
+            version = shelf.rollback(settings) if rollback else to
+            manifest = shelf.use(settings, version) if version else steps.release(space, predictors or ["popularity"])
+            show.release(space.display, manifest, as_json)
 
 
 def serve(
@@ -110,12 +128,18 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port to bind, 0 for any; default: LARDER_PORT.")] = None,
     port_file: Annotated[Path | None, typer.Option(help="Write the port here once requests are answered.")] = None,
     warm: Annotated[bool, typer.Option(help="Load the embedders for text and image queries first.")] = True,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that share the port; default: LARDER_SERVE_WORKERS.", min=1)
+    ] = None,
 ) -> None:
     """Serve the current release over gRPC until SIGTERM, which drains; SIGHUP takes a new release.
 
-    Example: `larder serve --port 50051`
+    With several workers, each on cores of its own, this process only looks after them: it hands both signals on and
+    replaces one that dies.
+
+    Example: `larder serve --port 50051 --workers 2`
     """
-    with workspace(host=host, port=port) as space:
+    with workspace(host=host, port=port, serve_workers=workers) as space:
         from larder import steps
 
         steps.serve(space, port_file, warm)
@@ -136,28 +160,5 @@ def predict(
         from grpc_api.client import Scorer
         from larder import show
 
-        with Scorer(address or f"{space.settings.host}:{space.settings.port}") as scorer:
+        with Scorer.of(space.settings, address) as scorer:
             show.predictions(space.display, scorer.predict(content_ids, predictor, user), as_json)
-
-
-def similar(
-    content: Annotated[str | None, typer.Argument(help="Id of the content to start from.")] = None,
-    text: Annotated[str | None, typer.Option(help="Start from a text instead.")] = None,
-    image: Annotated[Path | None, typer.Option(help="Start from a picture file instead.")] = None,
-    k: Annotated[int, typer.Option("-k", help="How many neighbours.", min=1)] = 10,
-    embedding: Annotated[str, typer.Option(help="Which embedding; default: the release's for this query.")] = "",
-    address: Address = "",
-    as_json: Json = False,
-) -> None:
-    """Ask the server for the nearest contents to a content, a text or a picture.
-
-    Example: `larder similar --text "a cat on a skateboard" -k 5`
-    """
-    with workspace() as space:
-        from grpc_api.client import Scorer
-        from larder import show
-
-        with Scorer(address or f"{space.settings.host}:{space.settings.port}") as scorer:
-            picture = None if image is None else read_file(image)
-            found = scorer.similar(content_id=content, text=text, image=picture, k=k, embedding=embedding)
-        show.similarities(space.display, found, as_json)

@@ -115,7 +115,7 @@ def _server(space: steps.Workspace, clock: _Clock) -> Iterator[Scorer]:
         with log.open("w") as output, subprocess.Popen(command, env=environment, stderr=output) as process:
             try:
                 port = clock.time("server start", lambda: _await_port(process, port_file, log))
-                with Scorer(f"{space.settings.host}:{port}") as scorer:
+                with Scorer.of(space.settings, f"{space.settings.host}:{port}") as scorer:
                     yield scorer
             finally:
                 process.send_signal(signal.SIGTERM)

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from feature_repo.ingest import IngestReport
     from feature_repo.store import Applied, Materialized
     from grpc_api.messages.predict import Prediction
+    from grpc_api.messages.recommend import Recommendations
     from grpc_api.messages.similar import Similarities
     from indexers.versions import IndexManifest
     from larder.fetch import FetchReport
     from larder.status import EmbeddingStatus, Status
-    from predictors.pins import ReleaseManifest
     from predictors.train import TrainReport
     from predictors.tuning import Search
 
@@ -163,16 +163,6 @@ def fitted(display: Display, version: FittedVersion, as_json: bool) -> None:
     display.note(f"go on: larder embed {' '.join(ENCODERS[version.encoder].embeddings)} && larder apply")
 
 
-def release(display: Display, manifest: ReleaseManifest, as_json: bool) -> None:
-    """What is in use now."""
-    if as_json:
-        print_json(manifest.to_json())
-        return
-    facts: dict[str, object] = {f"predictor {k}": pin.version for k, pin in manifest.predictors.items()}
-    facts |= {f"index {k}": version for k, version in manifest.indexes.items()}
-    display.facts(f"release {manifest.version}", facts)
-
-
 def predictions(display: Display, rows: Sequence[Prediction], as_json: bool) -> None:
     """Scores and classes."""
     if as_json:
@@ -194,6 +184,16 @@ def similarities(display: Display, found: Similarities, as_json: bool) -> None:
     display.table(
         f"nearest by {' and '.join(i.embedding for i in found.indexes)}", ("content", "title", "cosine"), rows
     )
+
+
+def recommendations(display: Display, found: Recommendations, as_json: bool) -> None:
+    """What to show, best first, and how it was found."""
+    if as_json:
+        print_json(found)
+        return
+    how = found.source.name.lower().replace("_", " ")
+    rows = [(one.content_id, one.title, one.score) for one in found.recommendations]
+    display.table(f"scored by {found.predictor}, found by {how}", ("content", "title", "score"), rows)
 
 
 def status(display: Display, said: Status, as_json: bool) -> None:

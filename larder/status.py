@@ -14,7 +14,7 @@ from feature_repo.catalog import Catalog
 from feature_repo.settings import Settings
 from indexers import versions
 from larder.encoders import ENCODERS
-from predictors import release
+from predictors import shelf
 from predictors.base import PREDICTORS
 from predictors.versions import current
 
@@ -81,7 +81,7 @@ def read_status(settings: Settings, catalog: Catalog) -> Status:
             if (version := fitted.current(settings, name)) is not None
         },
         releases=[version for version, _ in catalog.releases()],
-        current_release=next(iter(release.history(settings)), None),
+        current_release=next(iter(shelf.history(settings)), None),
     )
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,7 +77,7 @@ def embed(space: Workspace, name: str, retry_failed: bool = False, engine: Engin
 def prune(space: Workspace) -> list[tuple[str, str]]:
     """Remove the versions of embeddings that are neither in use nor chosen nor named by a release; (name, digest)."""
     from embedders import stock
-    from predictors.release import pinned_specs
+    from predictors.shelf import pinned_specs
 
     pinned = pinned_specs(space.settings)
     with space.display.stages("prune"):
@@ -108,6 +110,7 @@ def materialize(
     force: bool = False,
 ) -> list[Materialized]:
     """Bring the views online."""
+    from feature_repo.recorder import catch_up
     from feature_repo.repository import BEGINNING
 
     store = space.store
@@ -117,6 +120,7 @@ def materialize(
         for materialized in store.materialize(start or BEGINNING, end, views, force):
             done.append(materialized)
             advance(len(done), total)
+    catch_up(space.settings, store.push)
     return done
 
 
@@ -131,7 +135,7 @@ def index(space: Workspace, embedding: str, kind: str = "auto") -> IndexManifest
 def prune_indexes(space: Workspace, embeddings: Sequence[str], keep: int) -> list[tuple[str, str]]:
     """Delete versions of indexes but for the last `keep` in use and what releases pin; (embedding, version) of each."""
     from indexers.versions import prune as delete
-    from predictors.release import pinned_indexes
+    from predictors.shelf import pinned_indexes
 
     return [
         (name, version)
@@ -192,20 +196,47 @@ def fit(space: Workspace, encoder: str, options: FitOptions) -> FittedVersion:
 
 
 def release(space: Workspace, predictors: Sequence[str]) -> ReleaseManifest:
-    """Pin the current models, indexes and embeddings."""
-    from predictors.release import create
+    """Pin the current models, indexes and embeddings, ask them a few requests, and put them in use."""
+    from grpc_api import smoke
+    from predictors.release import assemble, pin_current, prepare
+    from predictors.shelf import publish
 
-    with space.display.stages("release"):
-        return create(space.settings, space.catalog, predictors)
+    with space.display.stages("release") as stage:
+        manifest = pin_current(space.settings, space.catalog, predictors)
+        stage("what predictors make of contents")
+        prepare(space.settings, space.catalog, space.store, manifest)
+        stage("a few requests")
+        user = next(iter(space.catalog.users()), None)
+        loaded = assemble(space.settings, space.store, manifest)
+        manifest = replace(manifest, smoke=smoke.first(loaded, None if user is None else user.user_id))
+        publish(space.settings, space.catalog, manifest)
+        return manifest
 
 
 def serve(space: Workspace, port_file: Path | None = None, warm: bool = True) -> None:
-    """Serve the current release until told to stop."""
+    """Serve the current release until told to stop, in this process or in several that it looks after."""
+    from grpc_api.security.guard import guard_of
+    from grpc_api.telemetry.logs import log_as_json
+    from grpc_api.workers import thread_limits
+
+    if space.settings.log_format == "json":
+        log_as_json()
+    guard_of(space.settings)  # what is wrong with it is told before a release is loaded
+    if space.settings.serve_workers > 1:
+        _supervise(space, port_file, warm)
+        return
+    if space.settings.serve_threads:
+        os.environ.update(thread_limits(space.settings.serve_threads))
+
+    from feature_repo.recorder import Recorder
+    from grpc_api import smoke
     from grpc_api.server import serve as run
     from predictors.release import load
 
     def open_release() -> LoadedRelease:
-        return load(space.settings, space.catalog, space.store)
+        release = load(space.settings, space.catalog, space.store)
+        smoke.check(release)
+        return release
 
     with space.display.stages("load the release"):
         loaded = open_release()
@@ -214,7 +245,23 @@ def serve(space: Workspace, port_file: Path | None = None, warm: bool = True) ->
         space.settings,
         loaded,
         reload=open_release,
+        open_recorder=lambda: Recorder(space.settings, space.store.push),
         ready=lambda port: space.display.note(f"release {loaded.version} is served on {host}:{port}; stop: Ctrl-C"),
         port_file=port_file,
         warm=warm,
     )
+
+
+def _supervise(space: Workspace, port_file: Path | None, warm: bool) -> None:
+    from grpc_api.workers import supervise
+
+    settings = space.settings
+
+    def command(port: int, ready_file: Path) -> list[str]:
+        bound = ["--host", settings.host, "--port", str(port), "--port-file", str(ready_file)]
+        return [sys.executable, "-m", "larder", "serve", "--workers", "1", *bound, "--warm" if warm else "--no-warm"]
+
+    def say(port: int) -> None:
+        space.display.note(f"{settings.serve_workers} workers serve on {settings.host}:{port}; stop: Ctrl-C")
+
+    supervise(command, settings, ready=say, port_file=port_file)

@@ -6,12 +6,12 @@ import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-from feature_repo.columns import Columns
+from feature_repo.columns import Columns, Wanted
 from feature_repo.errors import unknown_name
 from feature_repo.settings import Settings
 from predictors import golden, versions
@@ -52,6 +52,35 @@ class Predictor(Protocol):
 
     def score(self, columns: Columns) -> Scores:
         """Score every row. Raises StateError where a feature is missing or a vector has another length."""
+
+
+@runtime_checkable
+class Preparing(Predictor, Protocol):
+    """A predictor that makes `width` numbers of each content, whoever asks, so that they can be made once a release."""
+
+    @property
+    def width(self) -> int:
+        """Numbers of a content."""
+
+    @property
+    def prepared(self) -> tuple[str, ...]:
+        """Columns that `prepare` reads beside `content_id`: of contents, and unless it looks at users' histories of
+        their creators.
+        """
+
+    @property
+    def live(self) -> Wanted:
+        """What `score_prepared` reads beside."""
+
+    def prepare(self, contents: Columns) -> npt.NDArray[np.float32]:
+        """(n, width): a content's numbers hang on its own row alone. Raises StateError as `score` does."""
+
+    def score_prepared(
+        self, columns: Columns, contents: npt.NDArray[np.float32], met: npt.NDArray[np.float32]
+    ) -> Scores:
+        """`score` of rows whose contents are prepared, (n, width), and so are those that their user's history names,
+        `columns.related`, (m, width).
+        """
 
 
 class Savable(Predictor, Protocol):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from feature_repo.catalog import Catalog
@@ -81,6 +82,10 @@ class EngagementData:
         """The first training rows."""
         return Golden(self.frame[self.examples.splits.train[:ROWS]])
 
+    def read(self, fitted: Fitted, rows: npt.NDArray[np.int64], /) -> Iterator[Columns]:
+        """The columns of these rows."""
+        yield fitted.beside(self.examples.columns).take(rows)
+
     def measure(self, fitted: Fitted, config: LabelConfig, /) -> dict[str, Any]:
         """On the test split: the model's metrics with intervals; the naive baselines' and the rivals' beside them."""
         examples, test = self.examples, self.examples.splits.test
@@ -131,7 +136,7 @@ def read_engagement(
     splits = split(config.split, ids, times, config.seed)
     if not len(splits.test):
         raise StateError(f"none of {len(ids)} labelled contents is in the test split: ingest more, or name some there")
-    features = Columns.from_frame(frame.drop("content_id", "creator_id"))
+    features = Columns.from_frame(frame.drop("creator_id"))
     return EngagementData(frame, Examples(features, contents, scores, splits, digests, tokens), unlabelled)
 
 

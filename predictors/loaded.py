@@ -10,13 +10,18 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
-from feature_repo.columns import Columns
+from feature_repo.catalog_rows import CatalogItem
+from feature_repo.columns import Columns, Users, Wanted
 from feature_repo.contracts import EmbeddingSpec, Modality
 from feature_repo.errors import StateError
+from feature_repo.facts import Facts
 from indexers.search import VectorIndex
-from predictors.base import Predictor
+from predictors.base import Predictor, Scores
+from predictors.experiments import Experiment
 from predictors.pins import EmbeddingPin, ReleaseManifest
+from predictors.prepared import Prepared
 
 # A grey PNG of one pixel
 _DOT = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg==")
@@ -25,8 +30,19 @@ _DOT = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR
 class FeatureReader(Protocol):
     """The online store, as the service sees it."""
 
-    def read(self, service: str, content_ids: Sequence[str], user_id: str | None = None) -> Columns:
-        """One row a content, in order; nothing is present in an unknown one."""
+    def read(
+        self,
+        service: str,
+        content_ids: Sequence[str],
+        user_id: Users = None,
+        *,
+        wanted: Wanted | None = None,
+        described: pl.DataFrame | None = None,
+    ) -> Columns:
+        """One row a content, in order; nothing is present in an unknown one. All features, or at least those wanted.
+
+        Where contents are `described`, those features stand for what the store has of them.
+        """
         ...
 
 
@@ -52,6 +68,10 @@ class Encoder(Protocol):
 
     def embed_image(self, data: bytes) -> npt.NDArray[np.float32]:
         """(dim,) float32."""
+        ...
+
+    def embed(self, item: CatalogItem) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
+        """The vector of a content, (dim,) float32, and its tokens in a row, where the spec has any."""
         ...
 
 
@@ -89,10 +109,23 @@ class Encoders:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A predictor in memory, and what it measured when it was trained."""
+    """A predictor in memory, what it measured when it was trained, and what it made of contents ahead of requests."""
 
     predictor: Predictor
     metrics: Mapping[str, float]
+    prepared: Prepared | None = None
+
+    @property
+    def wanted(self) -> Wanted:
+        """What `score` reads."""
+        if self.prepared is not None:
+            return self.prepared.wanted
+        features = frozenset(self.predictor.features)
+        return Wanted(features, features)
+
+    def score(self, columns: Columns) -> Scores:
+        """Score every row; see `Predictor.score`."""
+        return self.predictor.score(columns) if self.prepared is None else self.prepared.score(columns)
 
     @property
     def class_count(self) -> int:
@@ -102,16 +135,34 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class LoadedRelease:
-    """A release in memory: its parts match. `titles` gives the titles of contents by id."""
+    """A release in memory: its parts match. `facts` are along the indexes. With the release in use comes the experiment
+    that runs, so that both are swapped in one step.
+    """
 
     manifest: ReleaseManifest
     store: FeatureReader
     models: Mapping[str, Model]
     indexes: Mapping[str, VectorIndex]
     encoders: Encoders
-    titles: Callable[[Sequence[str]], Mapping[str, str]]
+    facts: Facts
+    experiment: LoadedExperiment | None = None
 
     @property
     def version(self) -> str:
         """Version of the manifest."""
         return self.manifest.version
+
+    @property
+    def every(self) -> tuple[LoadedRelease, ...]:
+        """It, and then the releases of the experiment's arms that are others, each once."""
+        arms = self.experiment.releases if self.experiment else ()
+        others = {arm.version: arm for arm in arms if arm.version != self.version}
+        return (self, *others.values())
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedExperiment:
+    """An experiment, and the release of each of its arms."""
+
+    design: Experiment
+    releases: tuple[LoadedRelease, ...]

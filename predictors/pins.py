@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from feature_repo.contracts import digest
@@ -29,21 +29,34 @@ class PredictorPin:
 
 
 @dataclass(frozen=True, slots=True)
+class Smoke:
+    """What a release was asked when it was made, and the scores that it gave, by predictor along `content_ids`."""
+
+    content_ids: tuple[str, ...]
+    user_id: str | None
+    scores: Mapping[str, tuple[float, ...]]
+
+
+@dataclass(frozen=True, slots=True)
 class ReleaseManifest:
     """What a release pins, by name.
 
-    `defaults` gives the embedding that a kind of query (content, text, image) searches.
+    `defaults` gives the embedding that a kind of query (content, text, image) searches. `smoke` is no part of it: data
+    move, and the same parts stay the same release.
     """
 
     embeddings: Mapping[str, EmbeddingPin]
     indexes: Mapping[str, str]
     predictors: Mapping[str, PredictorPin]
     defaults: Mapping[str, str]
+    smoke: Smoke | None = field(default=None, compare=False)
 
     @property
     def version(self) -> str:
         """16 hex digits that name exactly these parts."""
-        return digest(json.dumps(asdict(self), sort_keys=True), size=8)
+        parts = asdict(self)
+        del parts["smoke"]
+        return digest(json.dumps(parts, sort_keys=True), size=8)
 
     def to_json(self) -> dict[str, Any]:
         """As written to disk."""
@@ -57,9 +70,45 @@ class ReleaseManifest:
             for k, v in said["embeddings"].items()
         }
         predictors = {k: PredictorPin(**v) for k, v in said["predictors"].items()}
-        manifest = cls(embeddings, said["indexes"], predictors, said["defaults"])
+        smoke = said.get("smoke")  # those made by older versions were asked nothing
+        if smoke is not None:
+            scores = {name: tuple(values) for name, values in smoke["scores"].items()}
+            smoke = Smoke(tuple(smoke["content_ids"]), smoke["user_id"], scores)
+        manifest = cls(embeddings, said["indexes"], predictors, said["defaults"], smoke)
         if manifest.version != said["version"]:
             raise StateError(
                 f"release {said['version']} was edited: its parts are those of {manifest.version}; create it again"
             )
         return manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A part that two releases do not share; empty where one does not have it."""
+
+    kind: str
+    name: str
+    before: str
+    after: str
+
+
+def differences(before: ReleaseManifest, after: ReleaseManifest) -> list[Difference]:
+    """What sets one release apart from another: embeddings, indexes, predictors, services, defaults."""
+    ours, theirs = _parts(before), _parts(after)
+    return [
+        Difference(kind, name, ours[kind].get(name, ""), theirs[kind].get(name, ""))
+        for kind in ours
+        for name in sorted(ours[kind].keys() | theirs[kind].keys())
+        if ours[kind].get(name) != theirs[kind].get(name)
+    ]
+
+
+def _parts(manifest: ReleaseManifest) -> dict[str, Mapping[str, str]]:
+    """By kind and name, what tells a part from another of its name."""
+    return {
+        "embedding": {name: f"{pin.spec_digest}, {pin.dim} wide" for name, pin in manifest.embeddings.items()},
+        "index": manifest.indexes,
+        "predictor": {name: pin.version for name, pin in manifest.predictors.items()},
+        "service": {name: pin.service for name, pin in manifest.predictors.items()},
+        "default": manifest.defaults,
+    }

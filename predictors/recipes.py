@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from feature_repo.columns import Columns
@@ -76,6 +78,9 @@ class Data(Protocol):
     @property
     def golden(self) -> Golden:
         """A few training rows."""
+
+    def read(self, fitted: Fitted, rows: npt.NDArray[np.int64], /) -> Iterator[Columns]:
+        """What the fitted predictor reads of these rows of the examples, a part at a time."""
 
     def measure(self, fitted: Fitted, config: Any, /) -> dict[str, Any]:
         """On the test split: the model's `metrics` with their `intervals`, and the `baselines` beside them."""

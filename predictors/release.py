@@ -1,34 +1,29 @@
-"""Releases: which models, indexes and embeddings belong together, pinned, and loaded only where they still do.
-
-A release's version is the digest of what it pins, so the same parts are the same release. `CURRENT` in the
-releases folder lists the versions put in use, the newest first: one file, replaced in one step.
-"""
+"""Releases: which models, indexes and embeddings belong together, pinned, and loaded only where they still do."""
 
 from __future__ import annotations
 
-import json
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import TypeVar
 
 from embedders.base import load_pinned
 from embedders.specs import resolve_spec
 from feature_repo.catalog import Catalog
-from feature_repo.errors import LarderError, NotFoundError, StateError
-from feature_repo.files import replacing, sweep, write_json
+from feature_repo.errors import LarderError, StateError
+from feature_repo.facts import read_facts
 from feature_repo.settings import Settings
 from indexers.search import VectorIndex
 from indexers.versions import IndexManifest, resolve
-from predictors import versions
-from predictors.base import load_predictor
-from predictors.loaded import Encoders, LoadedRelease, Model, VersionedReader
+from predictors import experiments, prepared, shelf, versions
+from predictors.base import Preparing, load_predictor
+from predictors.loaded import Encoders, FeatureReader, LoadedExperiment, LoadedRelease, Model, VersionedReader
 from predictors.pins import EmbeddingPin, PredictorPin, ReleaseManifest
+from predictors.shelf import CURRENT
 
 T = TypeVar("T")
 
-CURRENT = "current"
-_POINTER = "CURRENT"
-_KEPT = 20  # versions that the pointer remembers, to go back to
+log = logging.getLogger(__name__)
 
 
 def create(settings: Settings, catalog: Catalog, predictors: Sequence[str]) -> ReleaseManifest:
@@ -36,10 +31,17 @@ def create(settings: Settings, catalog: Catalog, predictors: Sequence[str]) -> R
 
     Raises StateError that names every part that is missing or disagrees, each with its mend.
     """
+    manifest = pin_current(settings, catalog, predictors)
+    shelf.publish(settings, catalog, manifest)
+    return manifest
+
+
+def pin_current(settings: Settings, catalog: Catalog, predictors: Sequence[str]) -> ReleaseManifest:
+    """The current models, indexes and embeddings as a release that is not in use. Raises StateError as `create`."""
     problems = [] if predictors else ["no predictor is named: name at least one to serve"]
     embeddings = _embedding_pins(settings, catalog, problems)
-    models = _each(predictors, lambda name: _load_model(settings, name), problems)
-    indexes = _each(embeddings, lambda name: resolve(settings, name), problems)
+    models = _each("predictor", predictors, lambda name: _load_model(settings, name), problems)
+    indexes = _each("index", embeddings, lambda name: resolve(settings, name), problems)
     manifest = ReleaseManifest(
         embeddings=embeddings,
         indexes={name: index.version for name, index in indexes.items()},
@@ -49,29 +51,78 @@ def create(settings: Settings, catalog: Catalog, predictors: Sequence[str]) -> R
         defaults=_defaults(settings, embeddings),
     )
     _agree("cannot release", problems + disagreements(manifest, models, indexes))
-    if not _in_use(settings, manifest):
-        sweep(settings.releases_dir)
-        write_json(_manifest_path(settings, manifest.version), manifest.to_json())
-        catalog.record_release(manifest.version, manifest.to_json())
-        _use(settings, [manifest.version, *(version for version in history(settings) if version != manifest.version)])
     return manifest
 
 
 def load(settings: Settings, catalog: Catalog, store: VersionedReader, version: str = CURRENT) -> LoadedRelease:
     """Load what a release pins, whatever newer versions are in use since; embedders wait until they are asked for.
 
-    Raises NotFoundError for an unknown version, StateError that names every part that no longer matches.
+    The current one comes with the arms of the experiment that runs. Raises NotFoundError for an unknown version,
+    StateError that names every part that no longer matches.
     """
-    manifest = read_manifest(settings, current(settings) if version == CURRENT else version)
+    if version != CURRENT:
+        return assemble(settings, store, shelf.read_manifest(settings, version))
+    release = assemble(settings, store, shelf.read_manifest(settings, shelf.current(settings)))
+    experiment = experiments.running(settings)
+    if experiment is None:
+        return release
+    loaded = {release.version: release}
+    for arm in experiment.arms:
+        if arm.release not in loaded:
+            manifest = shelf.read_manifest(settings, arm.release)
+            loaded[arm.release] = assemble(settings, store, manifest, tuple(loaded.values()))
+    arms = tuple(loaded[arm.release] for arm in experiment.arms)
+    return replace(release, experiment=LoadedExperiment(experiment, arms))
+
+
+def assemble(
+    settings: Settings, store: VersionedReader, manifest: ReleaseManifest, beside: Sequence[LoadedRelease] = ()
+) -> LoadedRelease:
+    """Load the parts of a release; what it has in common with those `beside` it is not loaded twice.
+
+    Raises StateError that names every part that no longer matches.
+    """
+    like = next((one for one in beside if _same_indexes(one.manifest, manifest)), None)
     problems: list[str] = []
-    models = _each(manifest.predictors, lambda n: _load_model(settings, n, manifest.predictors[n].version), problems)
-    indexes = _each(manifest.indexes, lambda n: VectorIndex.load(settings, n, manifest.indexes[n]), problems)
+    models = _each(
+        "predictor", manifest.predictors, lambda n: _load_model(settings, n, manifest.predictors[n].version), problems
+    )
+    indexes = (
+        _each("index", manifest.indexes, lambda n: VectorIndex.load(settings, n, manifest.indexes[n]), problems)
+        if like is None
+        else like.indexes
+    )
     problems += disagreements(manifest, models, {n: index.manifest for n, index in indexes.items()})
     pins = {name: (pin.spec_digest, pin.dim) for name, pin in manifest.embeddings.items()}
-    readers = _each(["store"], lambda _: store.pinned(pins), problems)
+    readers = _each("online", ["store"], lambda _: store.pinned(pins), problems)
     _agree(f"release {manifest.version} cannot be served", problems)
-    encoders = Encoders(manifest.embeddings, lambda name: load_pinned(name, settings, pins[name][0]))
-    return LoadedRelease(manifest, readers["store"], models, indexes, encoders, catalog.titles)
+    models = _each(
+        "prepared table of", models, lambda n: _with_prepared(settings, models[n], readers["store"]), problems
+    )
+    _agree(f"release {manifest.version} cannot be served", problems)
+    if like is not None:
+        return LoadedRelease(manifest, readers["store"], models, indexes, like.encoders, like.facts)
+    serving = settings.model_copy(update={"media_seconds": min(settings.media_seconds, settings.raw_seconds)})
+    encoders = Encoders(manifest.embeddings, lambda name: load_pinned(name, serving, pins[name][0]))
+    facts = read_facts(settings, {name: index.content_ids for name, index in indexes.items()})
+    return LoadedRelease(manifest, readers["store"], models, indexes, encoders, facts)
+
+
+def prepare(settings: Settings, catalog: Catalog, store: VersionedReader, manifest: ReleaseManifest) -> dict[str, int]:
+    """Bring up to date what the release's predictors make of contents ahead of requests, and drop what no release in
+    use or to go back to has; how many contents were made anew, by predictor.
+    """
+    reader = store.pinned({name: (pin.spec_digest, pin.dim) for name, pin in manifest.embeddings.items()})
+    made = {}
+    for name, pin in sorted(manifest.predictors.items()):
+        predictor = load_predictor(settings, name, pin.version)
+        if isinstance(predictor, Preparing):
+            ids = (item.content.content_id for item in catalog.items())
+            made[name] = prepared.prepare(settings, predictor, reader, ids)
+    reach = (manifest, *shelf.in_reach(settings, broken=True))  # a table that is dropped costs time alone
+    kept = {(name, pin.version) for one in reach for name, pin in one.predictors.items()}
+    prepared.forget(settings, kept)
+    return made
 
 
 def disagreements(
@@ -97,62 +148,6 @@ def disagreements(
             if pins.get(embedding) != spec
         ]
     return found
-
-
-def read_manifest(settings: Settings, version: str) -> ReleaseManifest:
-    """The manifest of a version. Raises NotFoundError, StateError where it was edited."""
-    try:
-        said = json.loads(_manifest_path(settings, version).read_text())
-    except FileNotFoundError:
-        known = ", ".join(releases(settings)) or "none; run `larder release`"
-        raise NotFoundError(f"no release {version!r}; there are: {known}") from None
-    except ValueError as error:
-        raise StateError(f"the manifest of release {version} cannot be read ({error}); create it again") from error
-    return ReleaseManifest.from_json(said)
-
-
-def releases(settings: Settings) -> list[str]:
-    """Every release there is, sorted by version."""
-    return sorted(path.stem for path in settings.releases_dir.glob("[0-9a-f]*.json"))
-
-
-def history(settings: Settings) -> list[str]:
-    """Versions as they were put in use: the current one, then those before it. Empty where nothing was released."""
-    pointer = settings.releases_dir / _POINTER
-    return pointer.read_text().split() if pointer.is_file() else []
-
-
-def current(settings: Settings) -> str:
-    """The version in use. Raises StateError where nothing was released."""
-    used = history(settings)
-    if not used:
-        raise StateError("nothing is released yet: run `larder release`")
-    return used[0]
-
-
-def pinned_indexes(settings: Settings, embedding: str) -> set[str]:
-    """Versions of an embedding's index that a release in use, or one to go back to, needs: not to be pruned."""
-    manifests = (read_manifest(settings, version) for version in history(settings))
-    return {manifest.indexes[embedding] for manifest in manifests if embedding in manifest.indexes}
-
-
-def pinned_specs(settings: Settings) -> dict[str, set[str]]:
-    """Digests, by embedding, of the specs that a release in use, or one to go back to, needs: not to be pruned."""
-    pinned: dict[str, set[str]] = {}
-    for version in history(settings):
-        for name, pin in read_manifest(settings, version).embeddings.items():
-            pinned.setdefault(name, set()).add(pin.spec_digest)
-    return pinned
-
-
-def rollback(settings: Settings) -> str:
-    """Put the release before the current one in use again; its version. Raises StateError where there is none."""
-    used = history(settings)
-    if len(used) < 2:
-        raise StateError("there is no earlier release to go back to")
-    read_manifest(settings, used[1])
-    _use(settings, used[1:])
-    return used[1]
 
 
 def _embedding_pins(settings: Settings, catalog: Catalog, problems: list[str]) -> dict[str, EmbeddingPin]:
@@ -190,15 +185,17 @@ def _load_model(settings: Settings, name: str, version: str = CURRENT) -> Model:
     return Model(predictor, manifest["metrics"])
 
 
-def _in_use(settings: Settings, manifest: ReleaseManifest) -> bool:
-    """Whether this release is the current one and its manifest is whole."""
-    try:
-        return read_manifest(settings, current(settings)) == manifest
-    except LarderError:
-        return False
+def _with_prepared(settings: Settings, model: Model, reader: FeatureReader) -> Model:
+    if not isinstance(model.predictor, Preparing):
+        return model
+    return replace(model, prepared=prepared.prepared(settings, model.predictor, reader))
 
 
-def _each(names: Iterable[str], load_one: Callable[[str], T], problems: list[str]) -> dict[str, T]:
+def _same_indexes(one: ReleaseManifest, other: ReleaseManifest) -> bool:
+    return (one.embeddings, one.indexes) == (other.embeddings, other.indexes)
+
+
+def _each(kind: str, names: Iterable[str], load_one: Callable[[str], T], problems: list[str]) -> dict[str, T]:
     """What could be loaded, by name; the other errors' messages go to `problems`."""
     loaded = {}
     for name in sorted(names):
@@ -206,18 +203,12 @@ def _each(names: Iterable[str], load_one: Callable[[str], T], problems: list[str
             loaded[name] = load_one(name)
         except LarderError as error:
             problems.append(str(error))
+        except Exception as error:  # what a library makes of a damaged file is anything
+            log.debug("%s %s", kind, name, exc_info=True)
+            problems.append(f"{kind} {name} cannot be loaded ({type(error).__name__}: {error})")
     return loaded
 
 
 def _agree(refusal: str, problems: Sequence[str]) -> None:
     if problems:
         raise StateError(f"{refusal}: {'; '.join(problems)}")
-
-
-def _manifest_path(settings: Settings, version: str) -> Path:
-    return settings.releases_dir / f"{version}.json"
-
-
-def _use(settings: Settings, used: Sequence[str]) -> None:
-    with replacing(settings.releases_dir / _POINTER) as beside:
-        beside.write_text("".join(f"{version}\n" for version in used[:_KEPT]))

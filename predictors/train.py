@@ -19,6 +19,7 @@ from feature_repo.files import sweep
 from feature_repo.settings import Settings
 from predictors import versions
 from predictors.base import identity
+from predictors.drift import spread, write_reference
 from predictors.golden import write_golden
 from predictors.mlflow_run import track
 from predictors.recipes import TASKS, Config, Data, Recipe, TrainingStore, checkpoints, named, recipe_of
@@ -26,7 +27,7 @@ from predictors.tracking import LocalRun, Stage
 
 logger = logging.getLogger(__name__)
 
-FORMAT = "4"  # raised when the code makes another model of the same data: old versions are then stale
+FORMAT = "5"  # raised when the code makes another model of the same data: old versions are then stale
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,9 @@ def _make(
     def write(folder: Path) -> versions.Manifest:
         fitted.predictor.save(folder)
         write_golden(folder, fitted.golden or data.golden, fitted.predictor)
+        splits = data.examples.splits
+        learnt, held_out = (data.read(fitted, spread(rows)) for rows in (splits.train, splits.test))
+        write_reference(folder, fitted.predictor, learnt, held_out)
         return manifest
 
     folder = versions.publish(settings, name, run.version, write)

@@ -1,4 +1,6 @@
-"""Writes the Python code of the .proto files beside them; `--check` fails where what is committed is stale.
+"""Writes the Python code of the .proto files beside them, and what they describe, comments included, as one file.
+
+`--check` fails where what is committed is stale, and where `protos.lint` or `protos.compatibility` finds fault.
 
 Run from the repository root as `python -m protos.generate`.
 """
@@ -10,7 +12,12 @@ import tempfile
 from importlib.resources import files
 from pathlib import Path
 
+from protos.compatibility import breaks, released
+from protos.descriptors import CURRENT, described
+from protos.lint import lint
+
 ROOT = Path(__file__).parents[1]
+DESCRIPTORS = CURRENT.relative_to(ROOT)
 SUFFIXES = ("_pb2.py", "_pb2.pyi", "_pb2_grpc.py")
 
 
@@ -21,9 +28,11 @@ def generate(out: Path) -> list[Path]:
     sources = [str(p.relative_to(ROOT)) for p in sorted((ROOT / "protos").rglob("*.proto"))]
     roots = [f"-I{ROOT}", f"-I{files('grpc_tools') / '_proto'}"]
     kinds = [f"--{kind}_out={out}" for kind in ("python", "pyi", "grpc_python")]
-    if protoc.main(["protoc", *roots, *kinds, *sources]) != 0:
+    (out / DESCRIPTORS).parent.mkdir(exist_ok=True)
+    descriptors = ["--include_source_info", f"--descriptor_set_out={out / DESCRIPTORS}"]
+    if protoc.main(["protoc", *roots, *kinds, *descriptors, *sources]) != 0:
         raise RuntimeError(f"protoc refused {', '.join(sources)}; its message is above")
-    return [Path(source.removesuffix(".proto") + suffix) for source in sources for suffix in SUFFIXES]
+    return [DESCRIPTORS, *(Path(source.removesuffix(".proto") + suffix) for source in sources for suffix in SUFFIXES)]
 
 
 def stale(root: Path = ROOT) -> list[Path]:
@@ -34,14 +43,15 @@ def stale(root: Path = ROOT) -> list[Path]:
 
 
 def main(arguments: list[str]) -> int:
-    """Exit code: 1 where `--check` finds stale code."""
+    """Exit code: 1 where `--check` finds something."""
     if "--check" not in arguments:
         generate(ROOT)
         return 0
-    behind = stale()
-    for path in behind:
-        sys.stderr.write(f"{path} is stale: run `python -m protos.generate`\n")
-    return 1 if behind else 0
+    faults = [f"{path} is stale: run `python -m protos.generate`" for path in stale()]
+    if not faults:
+        faults = [*lint(described()), *breaks(released(), described())]
+    sys.stderr.writelines(f"{fault}\n" for fault in faults)
+    return 1 if faults else 0
 
 
 def _differ(one: Path, other: Path) -> bool:

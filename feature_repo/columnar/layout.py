@@ -34,6 +34,9 @@ from feature_repo.errors import StateError
 
 View = FeatureView | OnDemandFeatureView
 
+# When each row's source last changed, µs since 1970: beside the features, whose columns' names all have a colon
+CREATED = Column("created", "i8")
+
 _FLOATS = NumberList(ValueType.FLOAT_LIST, "float_list_val", "f4", pa.float32(), FloatList)
 
 _CODECS: dict[ValueType, Codec] = {
@@ -125,6 +128,7 @@ class ViewLayout:
                     f"{place.earlier}: stored by an older version; run `feast apply` and materialize again"
                 )
         names = [place.name for place in places] + [place.ragged for place in places if place.ragged]
+        names.append(CREATED.name)
         return [name for name in names if name in self._columns]
 
     def cells(self, feature: str, rows: int, columns: Mapping[str, Any]) -> Cells:
@@ -156,7 +160,7 @@ class ViewLayout:
                 columns.append(known)
             if place.ragged in self._columns:
                 columns.append(self._columns[place.ragged])
-        return columns
+        return [*columns, CREATED]
 
     def place(self, feature: str, raw: Raw) -> list[tuple[Column, Any]]:
         """The columns that a feature is to be written to, and what goes into each."""

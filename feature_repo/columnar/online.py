@@ -130,16 +130,17 @@ class ColumnarOnlineStore(OnlineStore):
         keys: Mapping[str, Any] | Sequence[Any],
         features: Sequence[str] | None = None,
     ) -> ViewColumns:
-        """Features of a view (all of them by default) as numpy, without registry or protobuf: the way for models.
+        """Features of a view (all by default, or none) as numpy, without registry or protobuf: the way for models.
 
         `keys` is one column a join key by name, or a single column where the view has one join key.
         """
-        read = self._plans.of_view(config, view, tuple(features or ()))
+        read = self._plans.of_view(config, view, tuple(fields_of(view) if features is None else features))
         found = find(self._table(config, read), read, read.encode(keys))
         cells = {feature: found.cells(feature) for feature in read.features}
         return ViewColumns(
             present=found.present if found.expired is None else found.present & ~found.expired,
             event_us=found.event_us,
+            created_us=found.created_us,
             values={feature: cell.numpy() for feature, cell in cells.items()},
             valid={feature: cell.valid for feature, cell in cells.items()},
         )

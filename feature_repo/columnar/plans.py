@@ -7,7 +7,7 @@ from typing import Any
 from feast import FeatureService, RepoConfig
 from feast.infra.registry.base_registry import BaseRegistry
 
-from feature_repo.columnar.layout import View, fields_of
+from feature_repo.columnar.layout import View
 from feature_repo.columnar.request import Plan, ViewRead, request_context
 
 _KEPT = 256
@@ -44,11 +44,11 @@ class Plans:
         return plan
 
     def of_view(self, config: RepoConfig, view: View, features: tuple[str, ...]) -> ViewRead:
-        """A read of some features of one view, or of all, kept for as long as the caller has the same view object."""
+        """A read of some features of one view, kept for as long as the caller has the same view object."""
         key = (config.project, id(view), features)
         read = self._reads.get(key)
         if read is None or read.view is not view:
             if len(self._reads) >= _KEPT:
                 self._reads.clear()
-            read = self._reads[key] = ViewRead.of(view, features or tuple(fields_of(view)), config, full_names=False)
+            read = self._reads[key] = ViewRead.of(view, features, config, full_names=False)
         return read

@@ -22,6 +22,7 @@ from feature_repo.columnar.keys import encode_integers, encode_protos, encode_te
 from feature_repo.columnar.layout import View, ViewLayout, codec_for
 from feature_repo.columnar.scalars import Opaque
 from feature_repo.columnar.storage import Column
+from feature_repo.columnar.storage_keys import Keys
 from feature_repo.columnar.values import Cells
 
 # A view with this tag has a table for each value that it ever had: rows of one are never seen under another, and a
@@ -147,8 +148,12 @@ class ViewRead:
         return row_keys({key: columns[source].keys for key, source in self.sources.items()})
 
     def encode(self, keys: Mapping[str, Any] | Sequence[Any]) -> Sequence[bytes]:
-        """Row keys from one column a join key by name, or from a single column where there is one join key."""
+        """Row keys from one column a join key by name, or from a single column where there is one join key; keys that
+        are encoded already stay as they are.
+        """
         types = self._key_types
+        if isinstance(keys, Keys):
+            return keys
         if isinstance(keys, list) and self._text_key is not None:
             try:
                 return text_keys(self._text_key, keys)

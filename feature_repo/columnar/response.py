@@ -54,12 +54,14 @@ class ViewColumns:
     """Features of one view as numpy, one row a key.
 
     `present` is (n,) bool: there is a row and it is not older than the view's TTL. `event_us` is (n,) int64,
-    microseconds since 1970, 0 where there is no row. `values[f]` is native numbers, (n, d) float32 for vectors of one
-    width, or objects; `valid[f]`, (n,) bool, says where it holds a value. What is not valid is NaN, NaT, None or zero.
+    microseconds since 1970, 0 where there is no row, and so is `created_us`, when its source last changed (0 too where
+    that was never written). `values[f]` is native numbers, (n, d) float32 for vectors of one width, or objects;
+    `valid[f]`, (n,) bool, says where it holds a value. What is not valid is NaN, NaT, None or zero.
     """
 
     present: Mask
     event_us: np.ndarray[Any, np.dtype[np.int64]]
+    created_us: np.ndarray[Any, np.dtype[np.int64]]
     values: dict[str, Array]
     valid: dict[str, Mask]
 

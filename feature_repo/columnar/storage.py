@@ -96,6 +96,11 @@ class Environment:
             raise ConfigurationError(f"{self.path}: opened read-only; open it without readonly=True to write")
         return self._handle
 
+    @property
+    def handle(self) -> Handle:
+        """The LMDB side, for records that are no tables. They need a folder of their own."""
+        return self._open()
+
     def tables(self) -> list[str]:
         """Names, sorted."""
         with self._open().reading() as txn:

@@ -17,7 +17,7 @@ from feast.protos.feast.types.Value_pb2 import Value
 from feast.utils import _validate_vector_field_lengths
 
 from feature_repo.columnar.keys import encode_arrow, encode_protos, encode_texts, row_keys
-from feature_repo.columnar.layout import View, ViewLayout, fields_of
+from feature_repo.columnar.layout import CREATED, View, ViewLayout, fields_of
 from feature_repo.columnar.request import ViewRead
 from feature_repo.columnar.response import EXPIRED, NOT_FOUND, PRESENT, ResponseColumn
 from feature_repo.columnar.storage import Batch, Environment, Table
@@ -101,6 +101,7 @@ def write_rows(environment: Environment, name: str, view: View, rows: Rows) -> i
     stored = table.schema
     layout = ViewLayout(view, stored)
     placed = [item for feature, raw in rows.encode(layout).items() for item in layout.place(feature, raw)]
+    placed.append((CREATED, (rows.created_us, None)))
     if fresh := [column for column, _ in placed if column not in stored]:
         table = environment.evolve(name, [*stored, *fresh])
     return table.write(rows.keys, rows.event_us, rows.created_us, {column.name: value for column, value in placed})
@@ -128,6 +129,12 @@ class Found:
     event_us: Times
     columns: Mapping[str, Any]
     expired: Mask | None = None
+
+    @property
+    def created_us(self) -> Times:
+        """When the source of each row last changed, (n,) µs since 1970; 0 where there is no row or it is not known."""
+        created: Times = self.columns[CREATED.name][0] if CREATED.name in self.columns else np.zeros_like(self.event_us)
+        return created
 
     def cells(self, feature: str) -> Cells:
         """One feature, null where it is expired."""

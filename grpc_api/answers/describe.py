@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from grpc_api.messages.describe import Description, EmbeddingInfo, IndexInfo, Limits, PredictorInfo
+from grpc_api.variants import variants
 from indexers.versions import IndexManifest
 from predictors.loaded import LoadedRelease, Model
 
@@ -21,18 +22,26 @@ def describe(release: LoadedRelease, limits: Limits) -> Description:
         ),
         indexes=tuple(_index_info(index.manifest) for _, index in sorted(release.indexes.items())),
         limits=limits,
+        variants=variants(release),
     )
 
 
 def probes(release: LoadedRelease) -> dict[str, Callable[[], object]]:
-    """By part of the release, a cheap call that raises where the part does not answer."""
+    """By part of the release, a cheap call that raises where the part does not answer; parts of other releases, of an
+    experiment's arms, are named by their version first.
+    """
+    _, *others = release.every
+    return _probes(release, "") | {k: v for one in others for k, v in _probes(one, f"{one.version}/").items()}
+
+
+def _probes(release: LoadedRelease, prefix: str) -> dict[str, Callable[[], object]]:
     nobody = ["larder-health"]
     services = sorted({pin.service for pin in release.manifest.predictors.values()})
+    models, indexes = release.models.items(), release.indexes.items()
     return {
-        "store": lambda: [release.store.read(service, nobody) for service in services],
-        "catalog": lambda: release.titles(nobody),
-        **{f"index/{name}": partial(index.vectors_of, nobody) for name, index in release.indexes.items()},
-        **{f"predictor/{name}": partial(getattr, model, "class_count") for name, model in release.models.items()},
+        f"{prefix}store": lambda: [release.store.read(service, nobody) for service in services],
+        **{f"{prefix}index/{name}": partial(index.vectors_of, nobody) for name, index in indexes},
+        **{f"{prefix}predictor/{name}": partial(getattr, model, "class_count") for name, model in models},
     }
 
 

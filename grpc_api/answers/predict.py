@@ -2,44 +2,72 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from feature_repo.columns import Columns, Mask
+from feature_repo.columns import Columns, Mask, Users, Wanted, stamp
 from feature_repo.schema import VIEWS
 from grpc_api.answers.names import named
 from grpc_api.messages.predict import PredictorScores, PredictQuery, Status
+from grpc_api.telemetry.record import note_scores, stage
 from predictors.base import Predictor, Scores
 from predictors.loaded import LoadedRelease, Model
 
 # What a read gives whether or not there is such a content: what was asked, and the user's features
 _ASKED = frozenset({"content_id", "user_id", "event_timestamp"})
 _OF_THE_USER = frozenset(name for entity, features in VIEWS.values() if entity == "user" for name in features)
+# Every content of the catalog has a row there, whatever else it lacks
+_KNOWN = Wanted(frozenset(), stamps=frozenset({"content_meta"}))
 
 
 def predict(release: LoadedRelease, query: PredictQuery) -> tuple[PredictorScores, ...]:
     """What each predictor says of all candidates. Raises NotFoundError for an unknown predictor."""
-    models = [named("predictor", name, release.models) for name in query.predictors]
-    read: dict[str, Columns] = {}
+    found = _predict(release, query.predictors, query.content_ids, query.user_id)
+    note_scores(release, query.content_ids, query.user_id, found)
+    return found
+
+
+def predict_many(release: LoadedRelease, queries: Sequence[PredictQuery]) -> list[tuple[PredictorScores, ...]]:
+    """`predict` of several queries for the same predictors, at the cost of one for all their candidates."""
+    ids = [content_id for query in queries for content_id in query.content_ids]
+    users = [query.user_id for query in queries for _ in query.content_ids]
+    found = _predict(release, queries[0].predictors, ids, users)
+    ends = list(accumulate(len(query.content_ids) for query in queries))
+    return [tuple(one.part(start, end) for one in found) for start, end in pairwise([0, *ends])]
+
+
+def _predict(
+    release: LoadedRelease, predictors: Sequence[str], content_ids: Sequence[str], users: Users
+) -> tuple[PredictorScores, ...]:
+    models = [named("predictor", name, release.models) for name in predictors]
+    wanted: dict[str, Wanted] = {}
     for model in models:
         service = model.predictor.service
-        if service not in read:
-            read[service] = release.store.read(service, query.content_ids, query.user_id)
-    return tuple(
-        _of_predictor(name, model, read[model.predictor.service])
-        for name, model in zip(query.predictors, models, strict=True)
-    )
+        wanted[service] = wanted.get(service, _KNOWN) | model.wanted
+    with stage("read"):
+        read = {
+            service: release.store.read(service, content_ids, users, wanted=all_of_it)
+            for service, all_of_it in wanted.items()
+        }
+    with stage("score"):
+        return tuple(
+            of_predictor(name, model, read[model.predictor.service])
+            for name, model in zip(predictors, models, strict=True)
+        )
 
 
-def _of_predictor(name: str, model: Model, columns: Columns) -> PredictorScores:
+def of_predictor(name: str, model: Model, columns: Columns) -> PredictorScores:
+    """What one predictor says of rows that hold the features it wants; the rows of which nothing is known get NaN."""
     known = _known(columns)
     missing = _missing(model.predictor, columns, known)
     statuses = np.where(known, Status.OK, Status.UNKNOWN_CONTENT).astype(np.int32)
     for rows in missing.values():
         statuses[rows] = Status.INCOMPLETE
-    scores = _score(model.predictor, columns, known)
+    scores = _score(model, columns, known)
     return PredictorScores(
         predictor=name,
         version=model.predictor.version,
@@ -60,16 +88,17 @@ def _known(columns: Columns) -> Mask:
 def _missing(predictor: Predictor, columns: Columns, known: Mask) -> dict[str, npt.NDArray[np.intp]]:
     """The embeddings that the predictor reads and known contents lack, and the rows that lack them."""
     nowhere = np.zeros(columns.rows, bool)
-    rows = {e: np.flatnonzero(known & ~columns.present.get(e, nowhere)) for e in sorted(predictor.embeddings)}
+    there = {e: columns.present.get(e, columns.present.get(stamp(e), nowhere)) for e in sorted(predictor.embeddings)}
+    rows = {embedding: np.flatnonzero(known & ~present) for embedding, present in there.items()}
     return {embedding: lacking for embedding, lacking in rows.items() if len(lacking)}
 
 
-def _score(predictor: Predictor, columns: Columns, known: Mask) -> Scores:
+def _score(model: Model, columns: Columns, known: Mask) -> Scores:
     """Scores of all rows, of which the predictor sees the known ones only: the others get NaN, and class -1."""
     if known.all():
-        return predictor.score(columns)
+        return model.score(columns)
     rows = np.flatnonzero(known)
-    found = predictor.score(columns.take(rows))
+    found = model.score(columns.take(rows))
 
     def spread(part: npt.NDArray[Any], empty: float) -> npt.NDArray[Any]:
         full = np.full((columns.rows, *part.shape[1:]), empty, part.dtype)

@@ -1,13 +1,19 @@
-"""Similar: the nearest contents to a content, a text, a picture or a vector."""
+"""Similar: the nearest contents to contents, a text, a picture or a vector."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
 
+from feature_repo.columns import Mask
 from feature_repo.errors import InputError, MediaError, NotFoundError
 from grpc_api import validate
+from grpc_api.answers.blend import Part, blended
+from grpc_api.answers.filters import along, meeting
 from grpc_api.answers.names import named
+from grpc_api.calls import Call
 from grpc_api.messages.similar import (
     ByContent,
     ByContents,
@@ -19,29 +25,63 @@ from grpc_api.messages.similar import (
     SimilarQuery,
     TitledNeighbour,
 )
+from grpc_api.telemetry.record import stage
+from indexers.search import Neighbour
 from predictors.loaded import LoadedRelease
 
 _KIND = {ByContent: "content", ByContents: "content", ByText: "text", ByImage: "image", ByVector: "vector"}
 
 
 def similar(
-    release: LoadedRelease, query: SimilarQuery, asked: Query, k: int
+    release: LoadedRelease, query: SimilarQuery, asked: Query, k: int, call: Call
 ) -> tuple[tuple[SearchedIndex, ...], list[TitledNeighbour]]:
-    """What was searched, and the nearest contents, nearest first.
+    """What was searched, and the nearest contents, nearest first: k of them wherever so many meet the filters.
 
-    Raises InputError for a query that has no place in an embedding, NotFoundError for an unknown embedding or content.
+    Raises InputError for a query that has no place in an embedding, NotFoundError for an unknown embedding or content,
+    DeadlineError.
     """
-    name = query.embeddings[0][0] if query.embeddings else _default(release, asked)
-    index = named("embedding", name, release.indexes)
-    excluded = [asked.content_id] if isinstance(asked, ByContent) and not asked.include_self else []
-    [found] = index.search(_vector(release, name, asked), k, exclude=[excluded])
-    titles = release.titles([n.content_id for n in found])
-    neighbours = [TitledNeighbour(n.content_id, n.score, titles.get(n.content_id, "")) for n in found]
-    return (SearchedIndex(name, index.manifest.version, 1.0),), neighbours
+    given = query.embeddings or ((_default(release, asked), 1.0),)
+    total = sum(weight for _, weight in given)
+    parts = [
+        Part(named("embedding", name, release.indexes), weight / total, _vector(release, name, asked))
+        for name, weight in given
+    ]
+    with stage("search"):
+        found = blended(parts, k, _without(asked), _allowed(release, query), call)
+    titles = release.facts.titles([n.content_id for n in found])
+    searched = tuple(SearchedIndex(p.name, p.index.manifest.version, p.weight) for p in parts)
+    return searched, [_titled(one, titles) for one in found]
+
+
+def _titled(found: Neighbour, titles: Mapping[str, str]) -> TitledNeighbour:
+    return TitledNeighbour(found.content_id, found.score, titles.get(found.content_id, ""))
+
+
+def _allowed(release: LoadedRelease, query: SimilarQuery) -> Mapping[str, Mask] | None:
+    """By index, which of its contents may be found; None: all of them."""
+    if not query.filters:
+        return None
+    mask = meeting(release.facts, query.filters)
+    return {name: along(release.facts, mask, name) for name in release.indexes}
+
+
+def _ids(query: Query) -> tuple[str, ...]:
+    """The contents that neighbours are asked of."""
+    match query:
+        case ByContent(content_id):
+            return (content_id,)
+        case ByContents(content_ids):
+            return content_ids
+    return ()
+
+
+def _without(query: Query) -> tuple[str, ...]:
+    """Contents that are not to be found."""
+    return () if isinstance(query, ByContent | ByContents) and query.include_self else _ids(query)
 
 
 def _default(release: LoadedRelease, query: Query) -> str:
-    """The release's embedding for this kind of query; for a content that is not in its index, one that has it.
+    """The release's embedding for this kind of query; for contents that are not in its index, one that has them.
 
     Raises InputError where there is none.
     """
@@ -50,26 +90,34 @@ def _default(release: LoadedRelease, query: Query) -> str:
         name = release.manifest.defaults[kind]
     except KeyError:
         raise InputError(f"embeddings: this release has none that is searched by {kind}") from None
-    if isinstance(query, ByContent) and query.content_id not in release.indexes[name]:
-        return next((n for n, index in sorted(release.indexes.items()) if query.content_id in index), name)
-    return name
+    fit = (n for n in (name, *sorted(release.indexes)) if all(c in release.indexes[n] for c in _ids(query)))
+    return next(fit, name)
 
 
 def _vector(release: LoadedRelease, name: str, query: Query) -> npt.NDArray[np.float32]:
-    """The query in the embedding's space, (1, dim). Raises InputError or NotFoundError where it has no place there."""
+    """The query in the embedding's space, (dim,). Raises InputError or NotFoundError where it has no place there."""
     match query:
-        case ByContent(content_id):
-            matrix, found = release.indexes[name].vectors_of([content_id])
-            if not found[0]:
-                raise NotFoundError(f"content_id: the index of {name!r} has no content {content_id!r}")
-            return matrix
+        case ByContent() | ByContents():
+            return _centre(release, name, query)
         case ByVector(vector):
             validate.check_dim(vector, name, release.manifest.embeddings[name].dim)
-            return vector[None, :]
+            return vector
         case ByText() | ByImage():
-            return encode(release, name, query)[None, :]
-        case ByContents():
-            raise InputError("contents: not taken yet")
+            return encode(release, name, query)
+
+
+def _centre(release: LoadedRelease, name: str, query: ByContent | ByContents) -> npt.NDArray[np.float32]:
+    """The mean of the contents' unit vectors, (dim,)."""
+    ids = _ids(query)
+    matrix, found = release.indexes[name].vectors_of(ids)
+    field = "content_id" if isinstance(query, ByContent) else "contents"
+    if not found.all():
+        unknown = ids[int(np.argmin(found))]
+        raise NotFoundError(f"{field}: the index of {name!r} has no content {unknown!r}")
+    mean: npt.NDArray[np.float32] = matrix.mean(axis=0)
+    if np.linalg.norm(mean) < 1e-6:  # float32 sums of unit vectors that cancel out
+        raise InputError(f"{field}: their vectors of {name!r} cancel out, so nothing is near to all of them")
+    return mean
 
 
 def encode(release: LoadedRelease, name: str, query: ByText | ByImage) -> npt.NDArray[np.float32]:
@@ -80,6 +128,7 @@ def encode(release: LoadedRelease, name: str, query: ByText | ByImage) -> npt.ND
         raise InputError(f"embeddings: {name!r} cannot be searched by {modality}; those that can: {fit}")
     encoder = release.encoders.get(name)
     try:
-        return encoder.embed_text(query.text) if isinstance(query, ByText) else encoder.embed_image(query.image)
+        with stage("encode"):
+            return encoder.embed_text(query.text) if isinstance(query, ByText) else encoder.embed_image(query.image)
     except MediaError as error:
         raise InputError(f"{modality}: {error}") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import IntEnum
 
@@ -78,6 +78,19 @@ class PredictorScores:
     probabilities: npt.NDArray[np.float64]
     classes: npt.NDArray[np.int64]
     missing: Mapping[str, npt.NDArray[np.intp]]
+
+    def part(self, start: int, end: int) -> PredictorScores:
+        """What it says of the candidates from row `start` to before row `end`."""
+        here = slice(start, end)
+        lacking = {name: rows[(rows >= start) & (rows < end)] - start for name, rows in self.missing.items()}
+        return replace(
+            self,
+            statuses=self.statuses[here],
+            scores=self.scores[here],
+            probabilities=self.probabilities[here],
+            classes=self.classes[here],
+            missing={name: rows for name, rows in lacking.items() if len(rows)},
+        )
 
     def rows(self, content_ids: list[str]) -> Iterator[Prediction]:
         """One `Prediction` a candidate, in order."""

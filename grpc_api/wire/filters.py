@@ -13,6 +13,18 @@ def filters(said: Iterable[pb.Filter]) -> tuple[Filter, ...]:
     return tuple(Filter(one.field, _condition(one)) for one in said)
 
 
+def to_proto(one: Filter) -> pb.Filter:
+    """A condition as a message."""
+    match one.condition:
+        case AnyOf(texts):
+            return pb.Filter(field=one.field, any_of=pb.TextSet(values=texts))
+        case NoneOf(texts):
+            return pb.Filter(field=one.field, none_of=pb.TextSet(values=texts))
+        case NumberRange(at_least, below):
+            return pb.Filter(field=one.field, range=pb.NumberRange(at_least=at_least, below=below))
+    return pb.Filter(field=one.field)
+
+
 def _condition(said: pb.Filter) -> AnyOf | NoneOf | NumberRange | None:
     match said.WhichOneof("condition"):
         case "any_of":

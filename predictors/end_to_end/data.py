@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from embedders.hub import model_source
@@ -66,6 +67,10 @@ class MediaData:
     def golden(self) -> Golden:
         """Nothing: the fit makes the features, see `Fitted.golden`."""
         return Golden(pl.DataFrame())
+
+    def read(self, fitted: Fitted, rows: npt.NDArray[np.int64], /) -> Iterator[Columns]:
+        """As that of `EngagementData`."""
+        return self._data.read(fitted, rows)
 
     def measure(self, fitted: Fitted, config: LabelConfig, /) -> dict[str, Any]:
         """As that of `EngagementData`."""

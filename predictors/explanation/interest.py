@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from feature_repo.columns import Columns
-from feature_repo.statistics import RECENT
+from feature_repo.schema import RECENT
 from predictors.explanation.explain import LOG_ODDS, Explanation, Feature, explain
 from predictors.explanation.integral import METHOD, Tensors, integrate, slopes_of
 from predictors.explanation.names import CROWD, HISTORY, USER, modality_of, part, statistic, word

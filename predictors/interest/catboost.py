@@ -13,7 +13,7 @@ import numpy.typing as npt
 from catboost import CatBoostClassifier, CatBoostError, Pool
 from sklearn.linear_model import LogisticRegression
 
-from feature_repo.columns import Columns
+from feature_repo.columns import Columns, Wanted
 from feature_repo.errors import StateError
 from feature_repo.files import write_json
 from predictors.base import Scores
@@ -108,12 +108,40 @@ class InterestCatBoost:
             return Scores(np.empty(0), np.empty((0, 2)), np.empty(0, np.int64), {"rank": np.empty(0)})
         return self.score_matrix(self.assembler(columns))
 
+    @property
+    def width(self) -> int:
+        """Numbers of a described content."""
+        return self.assembler.packed_width
+
+    @property
+    def prepared(self) -> tuple[str, ...]:
+        """What contents are described by."""
+        return ("tags", "published_year", *self.assembler.embeddings)
+
+    @property
+    def live(self) -> Wanted:
+        """Counts, and the user's history."""
+        return self.assembler.live
+
+    def prepare(self, contents: Columns) -> Matrix:
+        """Contents as the features need them, (n, width); see `Preparing.prepare`."""
+        return self.assembler.describe(contents).packed()
+
+    def score_prepared(self, columns: Columns, contents: Matrix, met: Matrix) -> Scores:
+        """The features that hang on the user, and the trees; see `Preparing.score_prepared`."""
+        assembler = self.assembler
+        candidates, related = assembler.unpacked(contents), assembler.unpacked(met)
+        return self.score_matrix(assembler.matrix(columns, candidates, related, assembler.crowd))
+
     def score_matrix(self, matrix: Matrix) -> Scores:
         """The trees alone, of assembled rows."""
+        pool = Pool(matrix)
         # One thread: waking others costs more than the trees of a request's rows
-        raw = self.engages.predict(matrix, prediction_type="RawFormulaVal", thread_count=1) + self.start(matrix[:, 0])
-        p = 1 / (1 + np.exp(-self.calibration(raw)))
-        rank = self._ranks.predict(matrix, prediction_type="RawFormulaVal", thread_count=1)
+        raw, rank = (
+            model.predict(pool, prediction_type="RawFormulaVal", thread_count=1)
+            for model in (self.engages, self._ranks)
+        )
+        p = 1 / (1 + np.exp(-self.calibration(raw + self.start(matrix[:, 0]))))
         return Scores(p, np.column_stack([1 - p, p]), (p >= 0.5).astype(np.int64), {"rank": rank})
 
     def save(self, folder: Path) -> None:

@@ -76,7 +76,7 @@ class FactorsConfig(ExampleConfig):
 class BlendConfig(ExampleConfig):
     """All defaults of `interest_blend`; `options` are fields of each member's own configuration, by member."""
 
-    members: tuple[str, ...] = ("interest", "interest_factors", "interest_catboost")  # the first is asked what is met
+    members: tuple[str, ...] = ("interest", "interest_factors", "interest_catboost")
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

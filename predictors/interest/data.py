@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from feature_repo.catalog import Catalog
@@ -70,6 +71,11 @@ class EventData:
         past = rows[RELATED].explode().drop_nulls().unique()
         met = self.contents.filter(pl.col("content_id").is_in(past.implode()))
         return Golden(rows.join(vectors, on="content_id", how="left", maintain_order="left"), {RELATED: met})
+
+    def read(self, fitted: Fitted, rows: npt.NDArray[np.int64], /) -> Iterator[Columns]:
+        """These encounters, with the vectors of their contents."""
+        del fitted
+        return self.examples.batches(rows)
 
     def measure(self, fitted: Fitted, config: ExampleConfig, /) -> dict[str, Any]:
         """On the test split: the metrics with intervals over users; the naive baselines' and the rivals' beside."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from feature_repo.columns import Columns
+from feature_repo.columns import Columns, Wanted
 from feature_repo.errors import StateError
 from feature_repo.files import write_json
 from predictors.base import Scores
@@ -117,16 +117,44 @@ class InterestFactors:
 
     def score(self, columns: Columns) -> Scores:
         """Score every row; see `Predictor.score`. `details` has `rank`."""
+        if columns.rows == 0:
+            none = np.empty(0)
+            return Scores(none, np.empty((0, 2)), np.empty(0, np.int64), {RANK: none, MEETING: none})
+        features = np.zeros((columns.rows, self.width), np.float32)
+        contents = _rows(self.content_rows, columns.objects("content_id"))
+        late = np.flatnonzero(contents == len(self.content_rows))
+        for start in range(0, len(late), _AT_ONCE):
+            part = late[start : start + _AT_ONCE]
+            features[part] = self.prepare(columns.take(part))
+        return self.score_prepared(columns, features)
+
+    @property
+    def width(self) -> int:
+        """Numbers of a content's features."""
+        return self.inputs.width
+
+    @property
+    def prepared(self) -> tuple[str, ...]:
+        """The features of contents."""
+        return self.inputs.columns
+
+    @property
+    def live(self) -> Wanted:
+        """Nothing: users are known by what they did up to the training."""
+        return Wanted(frozenset())
+
+    def prepare(self, contents: Columns) -> Matrix:
+        """The features of contents, (n, width), which those that training met need not; see `Preparing.prepare`."""
+        return self.inputs(contents)
+
+    def score_prepared(self, columns: Columns, features: Matrix, met: Matrix | None = None) -> Scores:
+        """See `Preparing.score_prepared`."""
         users = _rows(self.user_rows, columns.objects("user_id"))
         contents = _rows(self.content_rows, columns.objects("content_id"))
         p = np.empty(columns.rows)
         for start in range(0, columns.rows, _AT_ONCE):
-            part = slice(start, min(start + _AT_ONCE, columns.rows))
-            late = contents[part] == len(self.content_rows)
-            features = np.zeros((len(late), self.inputs.width), np.float32)
-            if late.any():
-                features[late] = self.inputs(columns.take(np.arange(part.start, part.stop)[late]))
-            p[part] = self.posterior.chances(users[part], contents[part], features, self.cut)
+            part = slice(start, start + _AT_ONCE)
+            p[part] = self.posterior.chances(users[part], contents[part], features[part], self.cut)
         p = self.calibration(log_odds(p)[:, None])
         familiar = self._familiar[contents]
         rank = familiar + self.rank_weight * np.log(p)

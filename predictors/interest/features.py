@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from feature_repo.columns import Columns
+from feature_repo.columns import Columns, Wanted
 from feature_repo.errors import StateError
 from feature_repo.files import write_json
 from feature_repo.schema import CONTENT_META, CONTENT_STATS, CREATOR_STATS, NUMBER, USER_STATS
@@ -58,6 +58,10 @@ class Described:
         """Those contents, in that order."""
         return Described({name: block[rows] for name, block in self.blocks.items()}, self.priors[rows], self.rows[rows])
 
+    def packed(self) -> Matrix:
+        """All of it side by side, (m, k): numbers of rows are whole as float32 up to 16 million."""
+        return np.column_stack([*self.blocks.values(), self.priors, self.rows.astype(np.float32)])
+
 
 @dataclass(frozen=True, slots=True)
 class InterestAssembler:
@@ -94,6 +98,21 @@ class InterestAssembler:
         ids = contents.objects("content_id")
         rows = np.fromiter((self.content_ids.get(content_id, unknown) for content_id in ids), np.int64, contents.rows)
         return Described(blocks, self.priors(np.hstack(list(blocks.values()))), rows)
+
+    @property
+    def live(self) -> Wanted:
+        """The columns that are read beside described contents."""
+        return Wanted(frozenset((*CONTENT_NUMBERS, *USER_NUMBERS, *LISTS)), frozenset({"duration_s"}))
+
+    @property
+    def packed_width(self) -> int:
+        """Columns of `Described.packed`."""
+        return sum(self.space.widths) + 3
+
+    def unpacked(self, packed: Matrix) -> Described:
+        """What `Described.packed` gave."""
+        *blocks, priors, rows = np.split(packed, np.cumsum([*self.space.widths, 2]), axis=1)
+        return Described(dict(zip(self.space.blocks, blocks, strict=True)), priors, rows[:, 0].astype(np.int64))
 
     def matrix(self, columns: Columns, candidates: Described, related: Described, crowd: Crowd) -> Matrix:
         """The same of described contents, by what that crowd says."""

@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 from feature_repo.columns import Columns
 from predictors.interest.examples import RELATED
-from predictors.interest.labels import reaction
+from predictors.interest.labels import reactions
 from predictors.labels import Floats
 
 Ints = npt.NDArray[np.int64]
@@ -48,28 +47,22 @@ def read_histories(columns: Columns) -> Histories:
     named = {name: _picked(columns, column, first) for name, column in _LISTS.items()}
     lengths = np.array([len(met) for met in named["content"]], np.int64)
     related = columns.related[RELATED]
-    events = _events(named, related, lengths)
+    rows, said = _events(named, related, lengths)
     inside = np.arange(max(lengths.max(initial=0), 1)) < lengths[:, None]
-    items, reactions = np.full(inside.shape, -1, np.int64), np.zeros(inside.shape)
-    items[inside], reactions[inside] = events["row"].to_numpy(), events["reaction"].to_numpy()
+    items, liked = np.full(inside.shape, -1, np.int64), np.zeros(inside.shape)
+    items[inside], liked[inside] = rows, said
     newest = [times[-1] * 1e6 if times else np.nan for times in _picked(columns, "recent_times", first)]
-    return Histories(of_row.astype(np.int64), items, reactions, np.array(newest))
+    return Histories(of_row.astype(np.int64), items, liked, np.array(newest))
 
 
-def _events(named: dict[str, list[Sequence[Any]]], related: Columns, lengths: Ints) -> pl.DataFrame:
+def _events(named: dict[str, list[Sequence[Any]]], related: Columns, lengths: Ints) -> tuple[Ints, Floats]:
     """The events of all histories one after the other: the row of each one's content and the reaction to it."""
     place = {content_id: row for row, content_id in enumerate(related.objects("content_id"))}
     rows = np.fromiter((place[content] for met in named["content"] for content in met), np.int64, lengths.sum())
     duration = related.numbers("duration_s")[rows] if related.rows else np.empty(0)
-    flat = pl.DataFrame(
-        {
-            "row": rows,
-            "event": pl.Series([kind for kinds in named["event"] for kind in kinds], dtype=pl.String),
-            "value": pl.Series([value for values in named["value"] for value in values], dtype=pl.Float64),
-            "duration_s": pl.Series(duration, nan_to_null=True),
-        }
-    )
-    return flat.select("row", reaction=reaction())
+    kinds = np.array([kind for kinds in named["event"] for kind in kinds], np.str_)
+    values = np.array([value for values in named["value"] for value in values], np.float64)
+    return rows, reactions(kinds, values, duration)
 
 
 def _picked(columns: Columns, name: str, rows: npt.NDArray[np.intp]) -> list[Sequence[Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,7 @@ import numpy.typing as npt
 from embedders.user_histories import GAPS
 from feature_repo.columns import Columns
 from feature_repo.contracts import EventType
-from feature_repo.schema import CONTENT_STATS, CREATOR_STATS, NUMBER, USER_STATS
-from feature_repo.statistics import RECENT
+from feature_repo.schema import CONTENT_STATS, CREATOR_STATS, NUMBER, RECENT, USER_STATS
 from predictors.interest.content_inputs import Matrix, Rows, standard
 from predictors.interest.examples import RELATED
 
@@ -25,7 +25,9 @@ STATISTICS = tuple(
 _KINDS = {event.value: code for code, event in enumerate(EventType)}
 # A mean over few says little: it is drawn towards the mean of all by so many ratings
 _MEANS = {"content_rating_mean": ("content_ratings", 10.0), "user_rating_mean": ("user_ratings", 5.0)}
-_COUNTS = tuple(name for name in STATISTICS if not name.endswith(("_mean", "_rate", "_engagement", "_days")))
+_COUNT_ROWS = [
+    row for row, name in enumerate(STATISTICS) if not name.endswith(("_mean", "_rate", "_engagement", "_days"))
+]
 _SPREAD = 5.0  # deviations at which a statistic is cut
 
 
@@ -68,7 +70,7 @@ class Context:
         """Fit on the training rows."""
         level = [np.nanmean(np.append(training.numbers(name), [np.nan, 0.0][_any(training, name)])) for name in _MEANS]
         raw = _shrunken(training, np.array(level, np.float32))
-        mean, scale = standard(raw)
+        mean, scale = standard(raw.T)
         met: list[list[float]] = [[] for _ in EventType]
         lists = zip(training.objects("recent_events"), training.objects("recent_values"), strict=True)
         for kinds, values in lists:
@@ -79,8 +81,8 @@ class Context:
 
     def __call__(self, columns: Columns) -> Matrix:
         """(n, len(STATISTICS)) float32: a statistic that is not known is the mean of those that are."""
-        numbers = np.clip((_shrunken(columns, self.level) - self.mean) * self.scale, -_SPREAD, _SPREAD)
-        return np.nan_to_num(numbers).astype(np.float32)
+        raw = (_shrunken(columns, self.level) - self.mean[:, None]) * self.scale[:, None]
+        return _filled(np.clip(raw, -_SPREAD, _SPREAD)).astype(np.float32).T
 
     def histories(self, columns: Columns, rows: Sequence[int], places: Mapping[str, int]) -> Histories:
         """The histories of these rows; `places` is the row of each content, those that it lacks are left out."""
@@ -121,20 +123,20 @@ def same_pasts(columns: Columns) -> tuple[Rows, Rows]:
     A request's rows share one list, so lists are compared by identity first.
     """
     users, lists = columns.objects("user_id"), [columns.objects(name) for name in LISTS]
-    by_identity: dict[tuple[object, int], int] = {}
+    if len(set(users.tolist())) == len(set(map(id, lists[0].tolist()))) == 1:
+        return np.zeros(1, np.int64), np.zeros(columns.rows, np.int64)
+    identities = list(zip(users.tolist(), map(id, lists[0]), strict=True))
+    number_of: dict[tuple[object, int], int] = {}
     by_value: dict[tuple[object, ...], int] = {}
     firsts: list[int] = []
-    owners = np.empty(columns.rows, np.int64)
-    for row in range(columns.rows):
-        identity = (users[row], id(lists[0][row]))
-        number = by_identity.get(identity)
-        if number is None:
-            value = (users[row], *(tuple(each[row] or ()) for each in lists))
-            number = by_value.setdefault(value, len(firsts))
-            if number == len(firsts):
-                firsts.append(row)
-            by_identity[identity] = number
-        owners[row] = number
+    # The first row of each identity: of a repeated key a dictionary keeps the last value
+    distinct = dict(zip(reversed(identities), range(columns.rows - 1, -1, -1), strict=True))
+    for identity, row in sorted(distinct.items(), key=itemgetter(1)):
+        value = (users[row], *(tuple(each[row] or ()) for each in lists))
+        number_of[identity] = by_value.setdefault(value, len(firsts))
+        if number_of[identity] == len(firsts):
+            firsts.append(row)
+    owners = np.fromiter(map(number_of.__getitem__, identities), np.int64, columns.rows)
     return np.array(firsts, np.int64), owners
 
 
@@ -150,11 +152,15 @@ def _any(columns: Columns, name: str) -> int:
 
 
 def _shrunken(columns: Columns, level: Matrix) -> npt.NDArray[np.float64]:
-    """(n, len(STATISTICS)): counts on a log scale, means less their level and drawn towards it, others as they are."""
-    raw = np.stack([columns.numbers(name) for name in STATISTICS], axis=1)
+    """(len(STATISTICS), n): counts on a log scale, means less their level and drawn towards it, others as they are."""
+    raw = np.stack([columns.numbers(name) for name in STATISTICS])
     for (name, (count, prior)), middle in zip(_MEANS.items(), level, strict=True):
-        n = np.nan_to_num(columns.numbers(count))
-        raw[:, STATISTICS.index(name)] = np.nan_to_num(columns.numbers(name) - middle) * n / (n + prior)
-    counts = [STATISTICS.index(name) for name in _COUNTS]
-    raw[:, counts] = np.log1p(np.nan_to_num(raw[:, counts]))
+        n, row = _filled(columns.numbers(count)), STATISTICS.index(name)
+        raw[row] = _filled(raw[row] - middle) * n / (n + prior)
+    raw[_COUNT_ROWS] = np.log1p(_filled(raw[_COUNT_ROWS]))
     return raw
+
+
+def _filled(numbers: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """0 where one is not known."""
+    return np.where(np.isnan(numbers), 0.0, numbers)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,14 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional as F
 
-from feature_repo.columns import Columns
+from feature_repo.columns import Columns, Wanted
 from feature_repo.errors import StateError
 from feature_repo.files import write_json
 from predictors.base import Scores
 from predictors.interest.blocks import ENGAGED, MEETING, RANK, REACTION
-from predictors.interest.content_inputs import ContentInputs, Ids, Rows
+from predictors.interest.content_inputs import ContentInputs, Ids, Matrix, Rows
 from predictors.interest.examples import RELATED
+from predictors.interest.folded import Events, Folded
 from predictors.interest.inputs import LISTS, STATISTICS, Context, Histories, same_pasts
 from predictors.interest.net import InterestNet, NetConfig, Past, Represented, State
 from predictors.interest.platt import Platt, logistic
@@ -91,6 +93,40 @@ class Interest:
         meeting = np.concatenate([np.empty(0), *(part[1] for part in parts)])
         return self._scores(logits, meeting)
 
+    @cached_property
+    def _folded(self) -> Folded:
+        """The net for requests."""
+        return Folded(self.net)
+
+    @property
+    def width(self) -> int:
+        """Numbers that the net makes of a content."""
+        return 2 * self.net.config.width + self.net.config.outputs + 1
+
+    @property
+    def prepared(self) -> tuple[str, ...]:
+        """What the net reads of a content."""
+        return self.inputs.contents.columns
+
+    @property
+    def live(self) -> Wanted:
+        """Counts, and the user's history."""
+        return Wanted(frozenset((*STATISTICS, *LISTS)))
+
+    def prepare(self, contents: Columns) -> Matrix:
+        """What the net makes of contents, (n, width); see `Preparing.prepare`."""
+        with cpu_threads(1), torch.inference_mode():
+            made: Matrix = self.represent(contents).packed().numpy()
+        return made
+
+    def score_prepared(self, columns: Columns, contents: Matrix, met: Matrix) -> Scores:
+        """What hangs on the user; see `Preparing.score_prepared`."""
+        width = self.net.config.width
+        with cpu_threads(1), torch.inference_mode():
+            represented = Represented.unpacked(torch.from_numpy(contents), width)
+            logits, meeting = self.logits_of(columns, represented, torch.from_numpy(met)[:, :width])
+        return self._scores(logits, meeting)
+
     def _scores(self, logits: Floats, meeting: Floats) -> Scores:
         """The answer for the net's logits (n, outputs) and those of meetings (n,)."""
         p = self.probabilities(logits)
@@ -114,27 +150,45 @@ class Interest:
         rows = self.inputs.contents.ids.rows(contents.objects("content_id"))
         return self.net.represent(torch.from_numpy(self.inputs.contents(contents)), torch.from_numpy(rows))
 
-    def recall(self, columns: Columns, rows: Rows) -> State:
-        """What the net makes of the users of these rows: the same for every content."""
-        lists = columns.objects(RELATED)[rows]
-        named = {content_id for ids in lists for content_id in ids or ()}
-        known = columns.related[RELATED]
-        met = known.take([row for row, content_id in enumerate(known.objects("content_id")) if content_id in named])
-        places = {content_id: row for row, content_id in enumerate(met.objects("content_id"))}
+    def recall(self, columns: Columns, rows: Rows, met: torch.Tensor | None = None) -> State:
+        """What the net makes of the users of these rows: the same for every content. `met` are the vectors (m, width)
+        of the related contents, where they are known.
+        """
+        return self.net.recall(*self._pasts(columns, rows, met))
+
+    def _pasts(self, columns: Columns, rows: Rows, met: torch.Tensor | None) -> tuple[Past, torch.Tensor]:
+        """Histories and rows of the users' table."""
+        related = columns.related[RELATED]
+        if met is None:
+            lists = columns.objects(RELATED)[rows]
+            named = {content_id for ids in lists for content_id in ids or ()}
+            ids = related.objects("content_id")
+            related = related.take([row for row, content_id in enumerate(ids) if content_id in named])
+            met = self.represent(related).vectors
+        places = {content_id: row for row, content_id in enumerate(related.objects("content_id").tolist())}
         past = self.inputs.context.histories(columns, rows.tolist(), places)
-        vectors = F.pad(self.represent(met).vectors, (0, 0, 0, 1))  # a row for those who met nothing
+        vectors = F.pad(met, (0, 0, 0, 1))  # a row for those who met nothing
         users = self.inputs.users.rows([user or "" for user in columns.objects("user_id")[rows]])
-        return self.net.recall(as_past(past, vectors[past.contents]), torch.from_numpy(users))
+        return as_past(past, vectors[past.contents]), torch.from_numpy(users)
 
     def logits(self, columns: Columns) -> tuple[Floats, Floats]:
         """The net's logits, (n, outputs), and those of meetings, (n,)."""
         return self.logits_of(columns, self.represent(columns))
 
-    def logits_of(self, columns: Columns, contents: Represented) -> tuple[Floats, Floats]:
-        """The same, where the rows' contents are represented already; users of equally many rows go together."""
+    def logits_of(
+        self, columns: Columns, contents: Represented, met: torch.Tensor | None = None
+    ) -> tuple[Floats, Floats]:
+        """The same, where the rows' contents are represented already, and maybe those that users `met`; users of
+        equally many rows go together.
+        """
         firsts, owners = same_pasts(columns)
-        state = self.recall(columns, firsts)
+        past, users = self._pasts(columns, firsts, met)
         context = torch.from_numpy(self.inputs.context(columns))
+        if len(firsts) == 1:
+            asked = self._folded.recall(Events.of(past), int(users))
+            said, met_next = self._folded(asked, contents, context)
+            return said.double().numpy(), met_next.double().numpy()
+        state = self.net.recall(past, users)
         logits, meeting = np.empty((columns.rows, len(self.outputs))), np.empty(columns.rows)
         order = np.argsort(owners, kind="stable")
         sizes = np.bincount(owners)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from feature_repo.columns import Columns
 from feature_repo.schema import USER_RECENT, USER_STATS
 from predictors.base import Predictor
-from predictors.interest.blocks import ENGAGED, MEETING
+from predictors.interest.blocks import ENGAGED, MEETING, RANK
 from predictors.interest.examples import RELATED, EventExamples
 from predictors.labels import Floats
 from predictors.splits import Rows
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 WEIGHTS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 USERS = 300  # asked, at most: evenly chosen among those who engaged
 K = 10
+STEPS = 6  # from one member to another
 
 _USERS = {*USER_STATS, *USER_RECENT}
 
@@ -35,6 +37,25 @@ def rank_weight(examples: EventExamples, asked: Asked) -> float:
         meeting, p = asked(row, candidates)
         gains += [ndcg(meeting + weight * np.log(p), wanted) for weight in WEIGHTS]
     return WEIGHTS[int(gains.argmax())]
+
+
+def rank_weights(examples: EventExamples, members: Sequence[Predictor]) -> list[float]:
+    """What each member's `rank` counts, of steps on a simplex the mix with the best NDCG@10 of validation users.
+
+    The weights hold the members' scales: each is over the member's mean deviation within a list.
+    """
+    asked = [
+        (np.stack([member.score(columns).details[RANK] for member in members]), wanted)
+        for row, candidates, wanted in _requests(examples)
+        for columns in [request(examples, row, candidates, vectors=True)]
+    ]
+    if not asked:
+        return [1.0 / len(members)] * len(members)
+    scales = np.mean([ranks.std(axis=1) for ranks, _ in asked], axis=0)
+    steps = [np.array(mix) / STEPS for mix in product(range(STEPS + 1), repeat=len(members)) if sum(mix) == STEPS]
+    mixes = [mix / np.maximum(scales, 1e-12) for mix in steps]
+    gains = [sum(ndcg(mix @ ranks, wanted) for ranks, wanted in asked) for mix in mixes]
+    return [float(weight) for weight in mixes[int(np.argmax(gains))]]
 
 
 def ndcg(scores: Floats, wanted: Floats) -> float:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from feature_repo.columns import Columns
 from feature_repo.errors import StateError
+from predictors.popularity.reduction import steady_product
 
 Matrix = npt.NDArray[np.float32]
 
@@ -57,6 +58,11 @@ class Space:
         """Their names, in order."""
         return (*self.axes, "tags", "year")
 
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Columns of each block."""
+        return (*(axes.shape[1] for axes in self.axes.values()), len(self.tags), 1)
+
     def __call__(self, contents: Columns) -> dict[str, Matrix]:
         """(m, k) float32 of each block, 0 where nothing is known. Raises StateError for vectors of another length."""
         said = {name: self._reduced(name, contents) for name in self.axes}
@@ -75,7 +81,7 @@ class Space:
                 f"{name} vectors have {vectors.shape[1]} numbers, the model was trained on {len(axes)}: "
                 "train again after changing an embedding"
             )
-        reduced: Matrix = np.nan_to_num(vectors @ axes + self.offsets[name], nan=0.0)
+        reduced: Matrix = np.nan_to_num(steady_product(vectors, axes.T) + self.offsets[name], nan=0.0)
         return reduced
 
 

@@ -18,7 +18,7 @@ from feature_repo.schema import CONTENT_META, CREATOR_STATS, NUMBER
 from predictors.config import TrainConfig
 from predictors.engagement import Examples
 from predictors.popularity.reduction import fold_of
-from predictors.popularity.stack import AS_OF, Stack
+from predictors.popularity.stack import AS_OF, CREATORS, Stack
 
 Matrix = npt.NDArray[np.float32]
 
@@ -28,24 +28,25 @@ LEAST_WORDS = 5  # training contents that a tag or language needs: a rarer one w
 @dataclass(frozen=True, slots=True)
 class FeatureSet:
     """The columns that a model may read, and no other: `numbers` as they are, `words` (a text or a list of texts)
-    as one column per frequent word, `embeddings` reduced.
+    as one column per frequent word, `embeddings` reduced, `creators` as what their earlier contents scored.
     """
 
     numbers: tuple[str, ...]
     words: tuple[str, ...] = ()
     embeddings: tuple[str, ...] = ()
+    creators: tuple[str, ...] = ()  # a content's creator and its id, by which its own score is left out
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Every column by name."""
-        return (*self.numbers, *self.words, *self.embeddings)
+        return (*self.numbers, *self.words, *self.embeddings, *self.creators)
 
 
 def popularity_features(embeddings: Iterable[str]) -> FeatureSet:
     """What is known of a content at publication: facts, its creator's history, its vectors. No counters."""
     known = {**CONTENT_META, **CREATOR_STATS}
     numbers = tuple(name for name, dtype in known.items() if dtype == NUMBER)
-    return FeatureSet(numbers, ("language", "tags"), tuple(sorted(embeddings)))
+    return FeatureSet(numbers, ("language", "tags"), tuple(sorted(embeddings)), CREATORS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +68,8 @@ class Assembler:
         vocabularies = {name: frequent_words(seen.objects(name), config.top_words) for name in features.words}
         folds = fold_of([examples.content_ids[row] for row in train], config.folds, config.seed)
         facts = _facts(seen, features.numbers, vocabularies)
-        stack, held_out = Stack.fit(seen, facts, targets, folds, features.embeddings, config)
-        known = FeatureSet(features.numbers, features.words, tuple(stack.reductions))
+        stack, held_out = Stack.fit(seen, facts, targets, folds, features, config)
+        known = replace(features, embeddings=tuple(stack.reductions))
         assembler = cls(known, vocabularies, stack)
         matrix = assembler(columns)
         matrix[train, facts.shape[1] :] = held_out

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from catboost import CatBoost, CatBoostError
+from catboost import CatBoost, CatBoostError, Pool
 
-from feature_repo.columns import Columns
+from feature_repo.columns import Columns, Wanted
 from feature_repo.errors import StateError
 from feature_repo.files import write_json
 from predictors import boosting
@@ -21,7 +21,7 @@ from predictors.calibration import Calibration, fit_calibration
 from predictors.config import TrainConfig
 from predictors.engagement import Examples
 from predictors.labels import CLASSES, Quintiles
-from predictors.popularity.features import Assembler, FeatureSet, popularity_features
+from predictors.popularity.features import Assembler, FeatureSet, Matrix, popularity_features
 from predictors.recipes import Fitted
 from predictors.splits import Splits
 from predictors.tracking import LocalRun, Run
@@ -108,11 +108,35 @@ class Popularity:
 
     def score(self, columns: Columns) -> Scores:
         """Score every row; see `Predictor.score`."""
+        contents = self.prepare(columns) if columns.rows else np.empty((0, self.width), np.float32)
+        return self.score_prepared(columns, contents)
+
+    @property
+    def width(self) -> int:
+        """Columns of the matrix: all of it is made ahead."""
+        return len(self.assembler.names)
+
+    @property
+    def prepared(self) -> tuple[str, ...]:
+        """Every feature."""
+        return tuple(name for name in self.features if name != "content_id")
+
+    @property
+    def live(self) -> Wanted:
+        """Nothing: no user is asked about."""
+        return Wanted(frozenset())
+
+    def prepare(self, contents: Columns) -> Matrix:
+        """The assembled matrix, (n, width); see `Preparing.prepare`."""
+        return self.assembler(contents)
+
+    def score_prepared(self, columns: Columns, contents: Matrix, met: Matrix | None = None) -> Scores:
+        """The trees and the calibration; see `Preparing.score_prepared`."""
         if columns.rows == 0:
             return Scores(np.empty(0), np.empty((0, CLASSES)), np.empty(0, np.int64))
-        matrix = self.assembler(columns)
+        pool = Pool(np.asfortranarray(contents))
         # One thread: waking others costs more than the trees of a request's rows
-        score, logits = (self.models[kind].predict(matrix, thread_count=1) for kind in _MODELS)
+        score, logits = (self.models[kind].predict(pool, thread_count=1) for kind in _MODELS)
         probabilities = self._calibration(score, logits, self._quintiles.edges)
         return Scores(score, probabilities, probabilities.argmax(axis=1))
 

@@ -8,8 +8,9 @@ import polars as pl
 import pytest
 
 from feature_repo import events
-from feature_repo.contracts import Interaction
-from feature_repo.events import SCHEMA, EventLog
+from feature_repo.contracts import Event, Interaction
+from feature_repo.errors import InputError
+from feature_repo.events import SCHEMA, EventLog, from_frame, to_frame
 from feature_repo.settings import Settings
 
 Make = Callable[[int, int], list[Interaction]]
@@ -66,3 +67,31 @@ def test_times_and_values_survive(settings: Settings, make_interactions: Make) -
         event = given[row["event_id"]]
         assert (row["user_id"], row["content_id"], row["event"]) == (event.user_id, event.content_id, event.event.value)
         assert (row["timestamp"], row["value"]) == (event.timestamp, event.value)
+
+
+def test_rows_are_events_again(make_interactions: Make) -> None:
+    given = [Event(f"e{number}", one, "call") for number, one in enumerate(make_interactions(20, 3))]
+    assert list(from_frame(to_frame(given))) == given
+
+
+def test_an_event_without_an_id_is_named_by_what_it_says() -> None:
+    row = {"user_id": "u", "content_id": "c", "event": "like", "timestamp": "2025-01-31T12:00:00.25Z"}
+    [event] = from_frame(pl.DataFrame([row]))
+    assert (event.event_id, event.interaction.value, event.request_id) == (event.interaction.event_id, 1.0, None)
+    assert event.interaction.timestamp.isoformat() == "2025-01-31T12:00:00.250000+00:00"
+
+
+@pytest.mark.parametrize(
+    ("amiss", "told"),
+    [
+        ({"event": "sneeze"}, "row 1: .*sneeze"),
+        ({"user_id": None}, "row 1: user_id"),
+        ({"timestamp": "yesterday"}, "timestamp: write 2025-"),
+    ],
+)
+def test_rows_that_are_no_events_are_named(amiss: dict[str, object], told: str) -> None:
+    row = {"user_id": "u", "content_id": "c", "event": "like", "timestamp": "2025-01-31T12:00:00Z"}
+    with pytest.raises(InputError, match=told):
+        list(from_frame(pl.DataFrame([row, row | amiss])))
+    with pytest.raises(InputError, match="column timestamp is missing"):
+        list(from_frame(pl.DataFrame([{k: v for k, v in row.items() if k != "timestamp"}])))

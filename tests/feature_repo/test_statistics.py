@@ -14,12 +14,10 @@ from hypothesis import strategies as st
 from feature_repo.catalog import Catalog
 from feature_repo.contracts import EventType, Interaction
 from feature_repo.events import SCHEMA
-from feature_repo.schema import VIEWS, full_schema
+from feature_repo.schema import LIKE_RATE_PRIOR, RECENT, VIEWS, full_schema
 from feature_repo.settings import Settings
 from feature_repo.statistics import (
     EVENT_WEIGHTS,
-    LIKE_RATE_PRIOR,
-    RECENT,
     content_stats,
     creator_stats,
     user_recent,

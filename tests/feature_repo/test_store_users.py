@@ -62,6 +62,26 @@ def test_only_interest_reads_the_latest_vector_of_a_user(store: Store) -> None:
         assert NAME not in store.read(service, ["c001"]).values
 
 
+def test_a_user_for_each_row_is_read_as_each_alone(store: Store) -> None:
+    users, ids = ["u2", None, "u1", "u2", "nobody"], ["c001", "c002", "c001", "c003", "nothing"]
+    at = START + timedelta(days=30)
+    together = store.read("interest", ids, users, at)
+    listed = set()
+    for row, (content_id, user) in enumerate(zip(ids, users, strict=True)):
+        alone, mine = store.read("interest", [content_id], user, at), together.take([row])
+        assert alone.values.keys() == mine.values.keys()
+        for name, values in alone.values.items():
+            np.testing.assert_array_equal(mine.values[name], values, name)
+            np.testing.assert_array_equal(mine.present[name], alone.present[name], name)
+        listed |= {content for related in alone.related.values() for content in related.objects("content_id")}
+    assert {content for related in together.related.values() for content in related.objects("content_id")} == listed
+
+
+def test_a_user_for_each_row_is_one_a_row(store: Store) -> None:
+    with pytest.raises(ValueError, match="2 users for 1 rows"):
+        store.read("interest", ["c001"], ["u1", "u2"])
+
+
 def test_a_join_sees_the_vector_of_its_time(store: Store) -> None:
     asked = [("u1", 0), ("u1", 1), ("u1", 2), ("u1", 3), ("u1", 9), ("u2", 1), ("u2", 5), ("nobody", 5)]
     entities = pl.DataFrame(

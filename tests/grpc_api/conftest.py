@@ -11,6 +11,7 @@ from feature_repo.catalog import Catalog
 from feature_repo.settings import Settings, load_settings
 from grpc_api.client import Scorer
 from predictors.loaded import LoadedRelease
+from tests.grpc_api.answers.world import World, make_world
 from tests.grpc_api.parts import TableStore, make_release
 from tests.grpc_api.running import RunningServer, running
 
@@ -53,3 +54,10 @@ def scorer(server: RunningServer) -> Iterator[Scorer]:
     """A client of the server."""
     with Scorer(f"127.0.0.1:{server.port}") as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A real workspace, made once; tests may add contents to it."""
+    with make_world(tmp_path_factory.mktemp("answers") / "home") as made:
+        yield made

@@ -9,16 +9,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from feature_repo.catalog import Catalog
-from feature_repo.catalog_rows import LedgerRow
-from feature_repo.columns import Columns
-from feature_repo.contracts import Content, EmbeddingSpec, Modality
+from feature_repo.catalog_rows import CatalogItem, LedgerRow
+from feature_repo.columns import Columns, Users, Wanted
+from feature_repo.contracts import Content, EmbeddingSpec, EventType, Modality
 from feature_repo.errors import MediaError
+from feature_repo.facts import Facts
+from feature_repo.schema import USER_RECENT, full_schema
 from feature_repo.settings import Settings
 from feature_repo.vectors import vectors_dir, write_partition
 from indexers.build import build
@@ -49,19 +52,42 @@ class TableStore:
     def __init__(self, before_read: Callable[[], None] = lambda: None) -> None:
         self.before_read = before_read
         self.reads: list[list[str]] = []
+        self.histories: dict[str, list[tuple[str, str, float]]] = {}  # of users: content, event, value, newest last
         vectors = [None if c == WITHOUT_VECTOR else angle(n).tolist() for n, c in enumerate(IDS)]
         self._frame = pl.DataFrame(
             {"content_id": IDS, "title": IDS, "published_year": [YEAR + n for n in range(len(IDS))], "tiny": vectors},
             schema_overrides={"tiny": pl.Array(pl.Float32, DIM)},
         )
 
-    def read(self, service: str, content_ids: Sequence[str], user_id: str | None = None) -> Columns:
+    def read(
+        self,
+        service: str,
+        content_ids: Sequence[str],
+        user_id: Users = None,
+        *,
+        wanted: Wanted | None = None,
+        described: pl.DataFrame | None = None,
+    ) -> Columns:
         self.before_read()
+        users = [user_id] * len(content_ids) if user_id is None or isinstance(user_id, str) else user_id
         self.reads.append(list(content_ids))
         asked = pl.DataFrame({"content_id": content_ids}, schema={"content_id": pl.String})
         frame = asked.join(self._frame, on="content_id", how="left", maintain_order="left").drop("content_id")
-        views = None if user_id is None else 1000.0
-        return Columns.from_frame(frame.with_columns(pl.lit(views, pl.Float32).alias("user_views")))
+        if described is not None:
+            absent = frame.clear(frame.height)
+            frame = absent.with_columns(described.select(name for name in frame.columns if name in described.columns))
+        met = [self._met(user) for user in users]
+        recent = dict(zip(("recent_contents", "recent_events", "recent_values"), zip(*met, strict=True), strict=False))
+        return Columns.from_frame(
+            frame.with_columns(
+                pl.Series("user_views", [None if user is None else 1000.0 for user in users], pl.Float32),
+                *(pl.Series(name, said, dtype=USER_RECENT[name]) for name, said in recent.items()),
+            )
+        )
+
+    def _met(self, user: str | None) -> list[Any]:
+        met: list[Any] = [list(column) for column in zip(*self.histories.get(user or "", []), strict=True)]
+        return met or [None] * 3
 
 
 class Linear:
@@ -87,6 +113,12 @@ class Angles:
 
     spec = SPEC
 
+    def embed(self, item: CatalogItem) -> tuple[npt.NDArray[np.float32], None]:
+        picture = item.content.media.get(Modality.IMAGE)
+        return (
+            self.embed_text(item.content.title) if picture is None else self.embed_image(picture.read_bytes())
+        ), None
+
     def embed_text(self, text: str) -> npt.NDArray[np.float32]:
         return angle(float(text))
 
@@ -107,6 +139,31 @@ def fill(settings: Settings, catalog: Catalog, spec: EmbeddingSpec, dim: int = D
     times = [PUBLISHED] * len(matrix)
     write_partition(path, spec.name, IDS[:-1], times, times, matrix)
     catalog.record(spec.name, spec.digest, [LedgerRow(c, "f", "p0") for c in IDS[:-1]])
+
+
+def make_facts(indexes: Mapping[str, VectorIndex]) -> Facts:
+    """Facts of the twelve: cN is by `even` or `odd`, in `en`, `de` or no language in turn, has tag tN, was published in
+    2000 + N and lasts 10 N seconds (c07: unknown). The greater N, the more popular.
+    """
+    rows = [
+        {
+            "content_id": content_id,
+            "event_timestamp": PUBLISHED,
+            "title": f"title of {content_id}",
+            "content_creator": ("even", "odd")[n % 2],
+            "language": ("en", "de", None)[n % 3],
+            "tags": ["all", f"t{n}"] if n else [],
+            "published_year": YEAR + n,
+            "duration_s": None if n == 7 else 10.0 * n,
+        }
+        for n, content_id in enumerate(IDS)
+    ]
+    stats = [
+        {"content_id": c, "event_timestamp": PUBLISHED, **{f"content_{e}s": 0.0 for e in EventType}, "content_views": n}
+        for n, c in enumerate(IDS)
+    ]
+    meta, counts = pl.DataFrame(rows, full_schema("content_meta")), pl.DataFrame(stats, full_schema("content_stats"))
+    return Facts(meta, counts, {name: index.content_ids for name, index in indexes.items()})
 
 
 def make_release(settings: Settings, catalog: Catalog, store: TableStore) -> LoadedRelease:
@@ -131,7 +188,7 @@ def make_release(settings: Settings, catalog: Catalog, store: TableStore) -> Loa
         {"popularity": Model(Linear(), {"r2": 0.5})},
         indexes,
         Encoders(pins, lambda name: Angles()),
-        catalog.titles,
+        make_facts(indexes),
     )
 
 

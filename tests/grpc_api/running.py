@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from feature_repo.recorder import Recorder
 from feature_repo.settings import Settings
 from grpc_api.server import ScoringServer
 from grpc_api.service import ScoringService
@@ -43,14 +44,16 @@ class RunningServer:
 
 
 @contextmanager
-def running(settings: Settings, release: LoadedRelease) -> Iterator[RunningServer]:
+def running(
+    settings: Settings, release: LoadedRelease, open_recorder: Callable[[], Recorder] | None = None
+) -> Iterator[RunningServer]:
     """A started server; what its making raises is raised here."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="server")
     thread.start()
 
     async def make() -> ScoringServer:
-        server = ScoringServer(settings, release)
+        server = ScoringServer(settings, release, open_recorder)
         await server.start()
         return server
 

@@ -243,9 +243,7 @@ def test_swapping_drops_no_request(scorer: Scorer, server: RunningServer, releas
 
 
 class TestHealth:
-    @pytest.mark.parametrize(
-        "part", ["", SERVICE, "store", "catalog", "index/tiny", "index/deaf", "predictor/popularity"]
-    )
+    @pytest.mark.parametrize("part", ["", SERVICE, "store", "index/tiny", "index/deaf", "predictor/popularity"])
     def test_every_part_serves(self, scorer: Scorer, part: str) -> None:
         assert scorer.ready(part)
 
@@ -276,11 +274,11 @@ def test_reflection_lists_the_service(server: RunningServer) -> None:
 
 
 def test_calls_are_logged(scorer: Scorer, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO", "grpc_api.dispatch")
+    caplog.set_level("INFO", "grpc_api.telemetry.logs")
     scorer.predict(["c01"])
     with pytest.raises(InputError):
         scorer.predict([])
-    lines = [r.getMessage() for r in caplog.records if r.name == "grpc_api.dispatch"]
+    lines = [r.getMessage() for r in caplog.records if r.name == "grpc_api.telemetry.logs"]
     assert [line.split()[:2] for line in lines] == [
         ["/larder.v1.ScoringService/Predict", "OK"],
         ["/larder.v1.ScoringService/Predict", "INVALID_ARGUMENT"],

@@ -33,6 +33,26 @@ def kind(request: pytest.FixtureRequest) -> Kind:
     return value
 
 
+@pytest.mark.parametrize("config", [*(k.values[0] for k in EVERY_KIND), *GAPPY], ids=repr)
+@pytest.mark.parametrize("share", [0.005, 0.08, 0.4, 0.95])
+def test_among_some_it_finds_the_best_of_those(indexed: Indexed, matrix: Matrix, config: Kind, share: float) -> None:
+    rng = np.random.default_rng(3)
+    allowed = rng.random(len(matrix)) < share
+    allowed[0] = True
+    index, queries = indexed(config, matrix), matrix[:20]
+    unit, _ = unit_rows(matrix, "test")
+    excluded = [[index.content_ids[0]]] * len(queries)
+    found = index.search(queries, 10, exclude=excluded, allowed=allowed)
+    allowed[0] = False
+    best = np.sort(np.where(allowed, unit[:20] @ unit.T, -2.0), axis=1)[:, ::-1][:, :10]
+    count = min(10, int(allowed.sum()))
+    assert {len(row) for row in found} == {count}
+    assert all(allowed[int(n.content_id[1:])] for row in found for n in row)
+    # a graph or lists that lose contents lose them here as well
+    hits = np.mean([[n.score >= row[count - 1] - 1e-5 for n in own] for own, row in zip(found, best, strict=True)])
+    assert hits == 1 if config.name == "exact" else hits > (0.25 if config in GAPPY else 0.97)
+
+
 @pytest.fixture(scope="module")
 def matrix(clustered: Clustered) -> Matrix:
     return clustered(600)

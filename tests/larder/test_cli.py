@@ -161,7 +161,7 @@ class TestAskingTheServer:
         with Catalog(load_settings(home=shell.home).catalog) as catalog:
             text = catalog.get([content_id])[content_id].content.text
         said = shell.ok("similar", "--text", text, "--address", address, "--json").json
-        assert said["embedding"] == "minilm"
+        assert [one["embedding"] for one in said["indexes"]] == ["minilm"]
         assert said["neighbours"][0]["score"] == pytest.approx(1, abs=1e-4)
         assert content_id in [n["content_id"] for n in said["neighbours"]]
 
@@ -169,12 +169,38 @@ class TestAskingTheServer:
         said = shell.ok(
             "similar", "--image", picture, "--embedding", EMBEDDINGS[0], "--address", address, "--json"
         ).json
-        assert said["embedding"] == EMBEDDINGS[0]
+        assert [one["embedding"] for one in said["indexes"]] == [EMBEDDINGS[0]]
         assert (said["neighbours"][0]["content_id"], len(said["neighbours"])) == (content_id, 10)
+
+    def test_similar_to_several_contents_by_several_embeddings(self, shell: Shell, address: str) -> None:
+        with Catalog(load_settings(home=shell.home).catalog) as catalog:
+            items = [item.content for item in catalog.items()]
+        years = {content.content_id: content.attributes.get("year", content.published_at.year) for content in items}
+        ids, year = list(years)[:2], max(years.values())
+        weights = ("--embedding", f"{EMBEDDINGS[0]}=3", "--embedding", EMBEDDINGS[1])
+        only = ("--filter", f"published_year={year}..")
+        said = shell.ok("similar", *ids, *weights, *only, "-k", "3", "--address", address, "--json").json
+        assert [(one["embedding"], one["weight"]) for one in said["indexes"]] == [
+            (EMBEDDINGS[0], 0.75),
+            (EMBEDDINGS[1], 0.25),
+        ]
+        assert said["neighbours"]
+        assert all(years[one["content_id"]] == year for one in said["neighbours"])
+
+    def test_recommend(self, shell: Shell, address: str, content_id: str) -> None:
+        said = shell.ok("recommend", "nobody", "-k", "4", "--exclude", content_id, "--address", address, "--json").json
+        assert (said["source"], said["predictor"], len(said["recommendations"])) == (3, "popularity", 4)
+        assert content_id not in [one["content_id"] for one in said["recommendations"]]
+        table = shell.ok("recommend", "nobody", "-k", "4", "--address", address).out
+        assert "scored by popularity, found by popular" in table
 
     @pytest.mark.parametrize(
         ("code", "arguments", "words"),
         [
+            (3, ("similar", "x", "--filter", "colour=red"), "'colour' is no fact of contents"),
+            (3, ("similar", "x", "--embedding", "minilm=much"), "write NAME or NAME=WEIGHT"),
+            (3, ("recommend", "u", "--diversity", "2"), "diversity: 2.0 is not from 0 to 1"),
+            (4, ("recommend", "u", "--predictor", "weather"), "there are: popularity"),
             (3, ("similar", "--image", "BROKEN"), "image: "),
             (3, ("similar", "x", "--text", "y"), "query: give one of"),
             (3, ("similar",), "query: give one of"),
@@ -307,7 +333,7 @@ def _refused(outcome: Outcome, code: int, words: str) -> None:
 
 class TestHelp:
     def test_the_commands_are_those_of_the_main_job_and_around_it(self) -> None:
-        around = {"fetch", "serve", "predict", "similar", "demo", "evaluate", "report", "explain"}
+        around = {"compact", "log", "fetch", "serve", "predict", "similar", "demo", "evaluate", "report", "explain"}
         assert set(COMMANDS) == {name.split()[0] for name in JOB} | around
 
     @pytest.mark.parametrize("command", COMMANDS)

@@ -13,21 +13,21 @@ import polars as pl
 import pytest
 
 from feature_repo.catalog import Catalog
-from feature_repo.columns import Columns
+from feature_repo.columns import Columns, Wanted
 from feature_repo.settings import Settings, load_settings
 from feature_repo.store import Store
 from feature_repo.vectors import vectors_dir
 from grpc_api.client import Scorer
 from indexers.build import build
 from predictors.config import TrainConfig
-from predictors.release import create, load
+from predictors.release import create, load, prepare
 from predictors.train import train
 from tests.grpc_api.running import RunningServer, running
 from tests.larder.worlds import add_random_vectors, batches, entity_rows, ingest_world, unequal
 
 CONTENTS, USERS, PER_USER = 200, 40, 5
 WITHOUT_VECTOR = 3
-ENTITIES = ["content_id", "creator_id", "user_id", "event_timestamp"]
+KEYS = ["creator_id", "user_id", "event_timestamp"]
 
 
 @dataclass
@@ -37,8 +37,16 @@ class Witness:
     store: Store
     reads: list[Columns] = field(default_factory=list)
 
-    def read(self, service: str, content_ids: Sequence[str], user_id: str | None = None) -> Columns:
-        self.reads.append(self.store.read(service, content_ids, user_id))
+    def read(
+        self,
+        service: str,
+        content_ids: Sequence[str],
+        user_id: str | None = None,
+        *,
+        wanted: Wanted | None = None,
+        described: pl.DataFrame | None = None,
+    ) -> Columns:
+        self.reads.append(self.store.read(service, content_ids, user_id, wanted=wanted, described=described))
         return self.reads[-1]
 
     def pinned(self, specs: Mapping[str, tuple[str, int]]) -> Witness:
@@ -64,7 +72,7 @@ class Served:
     def offline(self, service: str) -> Columns:
         """The service's columns of the training frame for the pairs, now."""
         rows = entity_rows(self.catalog, self.pairs, datetime.now(UTC))
-        return Columns.from_frame(self.witness.store.training_frame(rows, service).drop(ENTITIES))
+        return Columns.from_frame(self.witness.store.training_frame(rows, service).drop(KEYS))
 
     def online(self, service: str) -> Columns:
         """What the store reads for the pairs, user by user."""
@@ -92,8 +100,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         store.apply()
         list(store.materialize())
         train(settings, catalog, store, TrainConfig(iterations=20, folds=2, resamples=5))
-        create(settings, catalog, ["popularity"])
         witness = Witness(store)
+        prepare(settings, catalog, witness, create(settings, catalog, ["popularity"]))
         users = [user.user_id for user in catalog.users()]
         ids = [item.content.content_id for item in catalog.items()]
         pairs = [(content, users[row // PER_USER]) for row, content in enumerate(ids)]
@@ -104,17 +112,18 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             yield Served(settings, catalog, witness, server, scorer, pairs)
 
 
-def test_predict_reads_the_training_frames_features(served: Served) -> None:
-    served.scorer.predict_columns(served.ids)
-    read = served.witness.reads[-1]
-    assert read.rows == CONTENTS
-    assert unequal(read, served.offline("popularity")) == []
+def test_contents_are_prepared_from_the_training_frames_features(served: Served) -> None:
+    read = next(read for read in served.witness.reads if read.rows == CONTENTS and "minilm" in read.values)
+    features = served.server.service.release.models["popularity"].predictor.features
+    assert {*features} <= read.values.keys()
+    assert not {*unequal(read, served.offline("popularity"))} & {*features}
     assert read.present["minilm"].sum() == CONTENTS - WITHOUT_VECTOR
     assert read.present["efficientnet_lite0"].all()
 
 
 def test_scores_over_the_wire_are_those_of_the_training_frame(served: Served) -> None:
     said = served.scorer.predict_columns(served.ids)["popularity"]
+    assert not served.witness.reads[-1].values.keys() & {"minilm", "title_chars"}  # those are in what was prepared
     own = served.server.service.release.models["popularity"].predictor.score(served.offline("popularity"))
     assert len(set(said.scores)) > CONTENTS / 10
     np.testing.assert_array_equal(said.scores, own.score)
@@ -131,11 +140,14 @@ def test_a_users_features_are_the_training_frames(served: Served) -> None:
 
 @contextmanager
 def _planted(path: Path, key: str, feature: str, value: pl.Expr) -> Iterator[None]:
-    """Change one feature in the last row of the first key of a Parquet file, and put the file back."""
+    """Change one feature in the last row of the first key of a Parquet file, as of later, and put the file back."""
     before = path.read_bytes()
     frame = pl.read_parquet(path).sort(key, "event_timestamp").with_row_index("row")
     row = frame.filter(pl.col(key) == frame[key][0])["row"][-1]
-    changed = frame.with_columns(pl.when(pl.col("row") == row).then(value).otherwise(pl.col(feature)).alias(feature))
+    later = {feature: value, "created": pl.col("created") + pl.duration(seconds=1)}
+    changed = frame.with_columns(
+        pl.when(pl.col("row") == row).then(new).otherwise(pl.col(name)).alias(name) for name, new in later.items()
+    )
     changed.drop("row").cast({feature: frame.schema[feature]}).write_parquet(path)
     try:
         yield
@@ -165,16 +177,20 @@ def test_one_value_that_differs_is_found(served: Served, view: str, key: str, fe
         assert unequal(served.online("interest"), served.offline("interest")) == [feature]
 
 
-def test_one_online_value_that_differs_is_found(served: Served) -> None:
-    """The same the other way round: the server reads a vector that training would not."""
+def test_a_vector_that_was_made_anew_after_the_release_is_scored(served: Served) -> None:
+    """What was prepared of its content is out of date, and the server knows; put back, the file differs from online."""
     embedding = "minilm"
     folder = vectors_dir(served.settings, embedding, served.catalog.embeddings()[embedding].spec_digest)
     (path,) = folder.glob("*.parquet")
-    with _planted(path, "content_id", embedding, pl.col(embedding).arr.reverse()):
+    predictor = served.server.service.release.models["popularity"].predictor
+    served.scorer.predict_columns(served.ids)
+    earlier = len(served.witness.reads)
+    with _planted(path, "content_id", embedding, 3 * pl.col(embedding).arr.reverse()):
         list(served.witness.store.materialize(views=[embedding]))
-    try:
-        served.scorer.predict_columns(served.ids)
-        assert unequal(served.witness.reads[-1], served.offline("popularity")) == [embedding]
-    finally:
-        list(served.witness.store.materialize(views=[embedding]))
-    test_predict_reads_the_training_frames_features(served)
+        after = served.scorer.predict_columns(served.ids)["popularity"]
+        np.testing.assert_array_equal(after.scores, predictor.score(served.offline("popularity")).score)
+        offline = served.offline("popularity").vectors(embedding)
+    (anew,) = (read for read in served.witness.reads[earlier:] if embedding in read.values)
+    row = served.ids.index(anew.objects("content_id")[0])
+    np.testing.assert_array_equal(anew.vectors(embedding), offline[row : row + 1])
+    assert unequal(served.online("popularity"), served.offline("popularity")) == [embedding]

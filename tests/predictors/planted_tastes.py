@@ -11,8 +11,7 @@ import polars as pl
 
 from feature_repo.columns import Columns
 from feature_repo.contracts import EmbeddingSpec, EventType, Modality
-from feature_repo.schema import CONTENT_META, CONTENT_STATS, CREATOR_STATS, USER_RECENT, USER_STATS
-from feature_repo.statistics import RECENT
+from feature_repo.schema import CONTENT_META, CONTENT_STATS, CREATOR_STATS, RECENT, USER_RECENT, USER_STATS
 from predictors.interest.examples import EventExamples
 from predictors.splits import Splits
 

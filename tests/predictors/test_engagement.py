@@ -61,4 +61,4 @@ def test_contents_without_a_counter_are_left_out(
     assert data.unlabelled == data.facts["unlabelled"] == 1
     assert data.examples.content_ids == planted.content_ids
     np.testing.assert_allclose(data.examples.scores, planted.scores)
-    assert set(data.examples.columns.values) == {"event_timestamp", "duration_s"}  # no key among the features
+    assert set(data.examples.columns.values) == {"content_id", "event_timestamp", "duration_s"}

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feature_repo.errors import StateError
-from predictors.pins import EmbeddingPin, PredictorPin, ReleaseManifest
+from predictors.pins import Difference, EmbeddingPin, PredictorPin, ReleaseManifest, Smoke, differences
 
 NAMES = st.text("abé", min_size=1, max_size=4)
 MANIFESTS = st.builds(
@@ -19,12 +19,49 @@ MANIFESTS = st.builds(
     indexes=st.dictionaries(NAMES, NAMES, max_size=3),
     predictors=st.dictionaries(NAMES, st.builds(PredictorPin, NAMES, NAMES), max_size=3),
     defaults=st.dictionaries(NAMES, NAMES, max_size=3),
+    smoke=st.none()
+    | st.builds(
+        Smoke,
+        st.lists(NAMES, max_size=2).map(tuple),
+        st.none() | NAMES,
+        st.dictionaries(NAMES, st.lists(st.floats(allow_nan=False), max_size=2).map(tuple), max_size=2),
+    ),
 )
 
 
 @given(MANIFESTS)
 def test_a_manifest_survives_json(manifest: ReleaseManifest) -> None:
-    assert ReleaseManifest.from_json(json.loads(json.dumps(manifest.to_json()))) == manifest
+    read = ReleaseManifest.from_json(json.loads(json.dumps(manifest.to_json())))
+    assert (read, read.smoke) == (manifest, manifest.smoke)
+
+
+@given(MANIFESTS)
+def test_what_a_release_is_asked_is_no_part_of_it(manifest: ReleaseManifest) -> None:
+    assert replace(manifest, smoke=None).version == manifest.version
+
+
+def test_one_made_before_releases_were_asked_anything_is_read() -> None:
+    said = ReleaseManifest({}, {"minilm": "v1"}, {}, {}).to_json()
+    del said["smoke"]
+    assert ReleaseManifest.from_json(said).smoke is None
+
+
+@given(MANIFESTS, MANIFESTS)
+def test_releases_differ_where_their_versions_do(one: ReleaseManifest, other: ReleaseManifest) -> None:
+    assert differences(one, one) == []
+    assert bool(differences(one, other)) == (one.version != other.version)
+
+
+def test_differences_name_each_part() -> None:
+    one = ReleaseManifest({"e": EmbeddingPin("s1", 8)}, {"e": "i1"}, {"p": PredictorPin("v1", "f1")}, {"text": "e"})
+    other = replace(
+        one, embeddings={"e": EmbeddingPin("s2", 8)}, predictors={"p": PredictorPin("v1", "f2")}, defaults={}
+    )
+    assert differences(one, other) == [
+        Difference("embedding", "e", "s1, 8 wide", "s2, 8 wide"),
+        Difference("service", "p", "f1", "f2"),
+        Difference("default", "text", "e", ""),
+    ]
 
 
 @given(MANIFESTS)

@@ -20,9 +20,10 @@ from feature_repo.columns import Columns
 from feature_repo.contracts import EmbeddingSpec
 from feature_repo.errors import LarderError, NotFoundError, StateError
 from feature_repo.settings import Settings, load_settings
+from feature_repo.statistics import write_statistics
 from feature_repo.vectors import vectors_dir, write_partition
 from indexers.build import build
-from predictors import release
+from predictors import experiments, release, shelf
 from predictors.config import TrainConfig
 from predictors.pins import ReleaseManifest
 from predictors.train import train
@@ -81,6 +82,7 @@ def built(tmp_path_factory: pytest.TempPathFactory, planted: Any, store: FrameSt
     settings = load_settings(home=tmp_path_factory.mktemp("built"))
     with Catalog(settings.catalog) as catalog:
         catalog.upsert_contents(planted.contents(), "planted")
+        list(write_statistics(settings, catalog))
         embed(settings, catalog, store, SPEC)
         build(settings, catalog, NAME)
         train(settings, catalog, store, quick)
@@ -116,8 +118,8 @@ class TestCreate:
         assert made.indexes == {NAME: catalog.index_versions(NAME)[0].version}
         assert made.predictors["popularity"].service == "popularity"
         assert made.defaults == {"content": NAME, "text": NAME}
-        assert release.current(settings) == made.version
-        assert release.read_manifest(settings, made.version) == made
+        assert shelf.current(settings) == made.version
+        assert shelf.read_manifest(settings, made.version) == made
         assert catalog.release_manifest(made.version) == json.loads(json.dumps(made.to_json()))
 
     def test_the_same_parts_are_the_same_release(self, settings: Settings, catalog: Catalog) -> None:
@@ -135,10 +137,10 @@ class TestCreate:
         made = release.create(settings, catalog, ["popularity"])
         damage(settings.releases_dir / f"{made.version}.json")
         with pytest.raises(LarderError, match=made.version):
-            release.read_manifest(settings, made.version)
+            shelf.read_manifest(settings, made.version)
         release.create(settings, catalog, ["popularity"])
-        assert release.read_manifest(settings, made.version) == made
-        assert release.history(settings) == [made.version]
+        assert shelf.read_manifest(settings, made.version) == made
+        assert shelf.history(settings) == [made.version]
 
     def test_another_model_is_another_release(
         self, settings: Settings, catalog: Catalog, store: FrameStore, quick: TrainConfig
@@ -148,7 +150,7 @@ class TestCreate:
         second = release.create(settings, catalog, ["popularity"])
         assert second.version != first.version
         assert second.predictors["popularity"].version == model
-        assert release.releases(settings) == sorted([first.version, second.version])
+        assert shelf.releases(settings) == sorted([first.version, second.version])
 
     def test_names_everything_that_is_missing(self, settings: Settings, catalog: Catalog) -> None:
         shutil.rmtree(settings.models_dir)
@@ -203,7 +205,7 @@ class TestLoad:
         matrix, there = loaded.indexes[NAME].vectors_of(["c0001"])
         assert there.all()
         assert loaded.indexes[NAME].search(matrix, 1)[0][0].content_id == "c0001"
-        assert loaded.titles(["c0001"]) == {"c0001": "c0001"}
+        assert loaded.facts.titles(["c0001"]) == {"c0001": "c0001"}
 
     def test_its_embedder_is_the_pinned_one(
         self, settings: Settings, catalog: Catalog, store: FrameStore, made: ReleaseManifest
@@ -277,15 +279,15 @@ class TestRollback:
         first = release.create(settings, catalog, ["popularity"]).version
         retrain(settings, catalog, store, quick)
         second = release.create(settings, catalog, ["popularity"]).version
-        assert release.rollback(settings) == first == release.current(settings)
+        assert shelf.rollback(settings) == first == shelf.current(settings)
         assert release.load(settings, catalog, store).version == first
-        assert release.create(settings, catalog, ["popularity"]).version == second == release.current(settings)
-        assert release.rollback(settings) == first
+        assert release.create(settings, catalog, ["popularity"]).version == second == shelf.current(settings)
+        assert shelf.rollback(settings) == first
 
     def test_there_must_be_an_earlier_one(self, settings: Settings, catalog: Catalog) -> None:
         release.create(settings, catalog, ["popularity"])
         with pytest.raises(StateError, match="no earlier release"):
-            release.rollback(settings)
+            shelf.rollback(settings)
 
     def test_does_not_go_back_to_a_release_without_a_manifest(
         self, settings: Settings, catalog: Catalog, store: FrameStore, quick: TrainConfig
@@ -295,18 +297,83 @@ class TestRollback:
         second = release.create(settings, catalog, ["popularity"]).version
         (settings.releases_dir / f"{first}.json").unlink()
         with pytest.raises(LarderError, match=first):
-            release.rollback(settings)
-        assert release.current(settings) == second
+            shelf.rollback(settings)
+        assert shelf.current(settings) == second
+
+
+class TestExperiment:
+    @pytest.fixture
+    def versions(self, settings: Settings, catalog: Catalog, store: FrameStore, quick: TrainConfig) -> list[str]:
+        """Two releases with an experiment between them; the second is in use."""
+        made = [release.create(settings, catalog, ["popularity"]).version]
+        retrain(settings, catalog, store, quick)
+        made.append(release.create(settings, catalog, ["popularity"]).version)
+        arms = experiments.arms_of([f"control={made[0]}:1", f"new={made[1]}:3"])
+        experiments.start(settings, "depth", arms)
+        return made
+
+    def test_its_arms_are_loaded_beside_the_release_in_use(
+        self, settings: Settings, catalog: Catalog, store: FrameStore, versions: list[str]
+    ) -> None:
+        loaded = release.load(settings, catalog, store)
+        assert loaded.experiment is not None
+        assert [one.version for one in loaded.experiment.releases] == versions
+        assert [one.version for one in loaded.every] == versions[::-1]
+        control = loaded.experiment.releases[0]
+        assert control.models["popularity"].predictor.version != loaded.models["popularity"].predictor.version
+        assert control.indexes is loaded.indexes, "what both have is loaded once"
+
+    def test_a_broken_arm_is_refused_by_name(
+        self, settings: Settings, catalog: Catalog, store: FrameStore, versions: list[str]
+    ) -> None:
+        pinned = shelf.read_manifest(settings, versions[0]).predictors["popularity"].version
+        shutil.rmtree(settings.models_dir / "popularity" / pinned)
+        with pytest.raises(StateError, match=f"release {versions[0]} cannot be served: .*{pinned}"):
+            release.load(settings, catalog, store)
+
+    def test_its_arms_are_kept(self, settings: Settings, versions: list[str]) -> None:
+        shelf.rollback(settings)
+        assert {one.version for one in shelf.in_reach(settings)} == set(versions)
+        experiments.stop(settings)
+        assert {one.version for one in shelf.in_reach(settings)} == {versions[0]}
+
+
+def test_any_release_can_be_put_in_use_again(
+    settings: Settings, catalog: Catalog, store: FrameStore, quick: TrainConfig
+) -> None:
+    first = release.create(settings, catalog, ["popularity"]).version
+    retrain(settings, catalog, store, quick)
+    second = release.create(settings, catalog, ["popularity"]).version
+    shelf.use(settings, first)
+    assert shelf.history(settings) == [first, second]
+    with pytest.raises(NotFoundError, match="no release 'v9'"):
+        shelf.use(settings, "v9")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 1}', "null", '{"version": "x", "embeddings": 3}'])
+def test_a_damaged_manifest_is_refused_by_name(settings: Settings, catalog: Catalog, text: str) -> None:
+    made = release.create(settings, catalog, ["popularity"])
+    (settings.releases_dir / f"{made.version}.json").write_text(text)
+    with pytest.raises(StateError, match=f"the manifest of release {made.version} cannot be read"):
+        shelf.read_manifest(settings, made.version)
+    assert shelf.in_reach(settings, broken=True) == []
+
+
+def test_a_manifest_under_another_name_is_refused(settings: Settings, catalog: Catalog) -> None:
+    made = release.create(settings, catalog, ["popularity"])
+    shutil.copy(settings.releases_dir / f"{made.version}.json", settings.releases_dir / "abc.json")
+    with pytest.raises(StateError, match=f"release abc is that of {made.version}"):
+        shelf.read_manifest(settings, "abc")
 
 
 def test_pinned_specs_are_those_of_releases_in_reach(settings: Settings, catalog: Catalog) -> None:
-    assert release.pinned_specs(settings) == {}
+    assert shelf.pinned_specs(settings) == {}
     release.create(settings, catalog, ["popularity"])
-    assert release.pinned_specs(settings) == {NAME: {SPEC.digest}}
+    assert shelf.pinned_specs(settings) == {NAME: {SPEC.digest}}
 
 
 def test_pinned_indexes_are_those_of_releases_in_reach(settings: Settings, catalog: Catalog) -> None:
-    assert release.pinned_indexes(settings, NAME) == set()
+    assert shelf.pinned_indexes(settings, NAME) == set()
     made = release.create(settings, catalog, ["popularity"])
-    assert release.pinned_indexes(settings, NAME) == {made.indexes[NAME]}
-    assert release.pinned_indexes(settings, "other") == set()
+    assert shelf.pinned_indexes(settings, NAME) == {made.indexes[NAME]}
+    assert shelf.pinned_indexes(settings, "other") == set()

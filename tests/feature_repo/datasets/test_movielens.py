@@ -40,6 +40,23 @@ def test_without_a_year_publication_is_the_first_rating_of_the_film_or_of_all(mo
     assert films["5"] == datetime(1999, 1, 1, tzinfo=UTC)
 
 
+ANNS = """{'id': 2, 'name': ""Ann's"", 'origin_country': 'US'}"""
+FEATURES = f"""movie_id,production_companies,release_date
+1,"[{{'id': 1, 'name': 'Small', 'origin_country': ''}}, {ANNS}]",1994-11-22
+2,"[{ANNS}]",1999-01-01
+3,[],soon
+"""
+
+
+def test_what_item_features_adds(movielens: Path) -> None:
+    (movielens / "item_features.csv").write_text(FEATURES)
+    films = {film.content_id: film for film in MovieLens(movielens).contents()}
+    assert films["1"].creator_id == "Ann's", "the studio with the most films"
+    assert films["1"].published_at == datetime(1994, 11, 22, tzinfo=UTC)
+    assert films["2"].published_at == datetime(1970, 1, 1, tzinfo=UTC), "a day of another year is another film's"
+    assert films["3"].creator_id is None
+
+
 def test_ratings_and_users(movielens: Path) -> None:
     dataset = MovieLens(movielens)
     ratings = list(dataset.interactions())

@@ -2,16 +2,19 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from feature_repo.catalog import Catalog
 from feature_repo.columns import Columns
+from feature_repo.contracts import EventType
 from feature_repo.errors import ConfigurationError, StateError
 from feature_repo.settings import Settings, load_settings
 from feature_repo.statistics import write_statistics
 from feature_repo.store import Store
 from predictors.evaluation.ranking import auc
 from predictors.golden import check_golden, write_golden
+from predictors.interest import labels as kinds_of_labels
 from predictors.interest.baselines import NAIVE, ranking_baselines
 from predictors.interest.catboost import InterestCatBoost, fit_interest_catboost
 from predictors.interest.data import EventData, read_interest
@@ -192,3 +195,21 @@ def test_too_little_to_learn_from_is_refused(data: EventData) -> None:
     labels = {**data.examples.labels, "engaged": np.zeros_like(data.examples.labels["engaged"])}
     with pytest.raises(StateError, match="0 of them engaged"):
         fitted(dataclasses.replace(data.examples, labels=labels))
+
+
+def test_prepared_contents_score_as_contents_of_the_store(data: EventData, model: InterestCatBoost) -> None:
+    rows = data.examples.with_related().batch(data.examples.splits.test[:40])
+    said = model.score_prepared(rows, model.prepare(rows), model.prepare(rows.related[RELATED]))
+    np.testing.assert_array_equal(said.score, model.score(rows).score)
+    assert model.prepare(rows).shape == (rows.rows, model.width)
+    read = {*model.prepared, *model.live.features, "content_id", "event_timestamp"}
+    assert read == {*model.features}
+
+
+def test_reactions_as_arrays_are_those_of_a_frame() -> None:
+    kinds = [event.value for event in EventType for _ in range(8)]
+    values = np.tile([0.0, 0.5, 1.0, 3.0, 4.0, 5.0, 60.0, 1e4], len(EventType))
+    durations = np.where(np.arange(len(kinds)) % 3, 30.0, np.nan)
+    frame = pl.DataFrame({"event": kinds, "value": values, "duration_s": pl.Series(durations, nan_to_null=True)})
+    said = kinds_of_labels.reactions(np.array(kinds, np.str_), values, durations)
+    np.testing.assert_array_equal(said, frame.select(kinds_of_labels.reaction()).to_series().to_numpy())

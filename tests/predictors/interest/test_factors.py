@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from feature_repo.columns import Columns
 from feature_repo.errors import ConfigurationError, StateError
 from predictors.evaluation.ranking import auc, log_loss
 from predictors.interest.blend import InterestBlend, fit_blend
 from predictors.interest.blocks import MEETING, RANK
 from predictors.interest.config import BlendConfig, FactorsConfig
+from predictors.interest.examples import RELATED
 from predictors.interest.factors import InterestFactors, fit_factors
 from predictors.recipes import Fitted
 from predictors.splits import Splits
@@ -122,3 +124,15 @@ def test_a_blend_of_nothing_or_with_options_for_strangers_is_refused() -> None:
         BlendConfig(options={"popularity": {}})
     with pytest.raises(ConfigurationError, match="cannot be kept"):
         FactorsConfig(sweeps=10, burn_in=5, kept=6)
+
+
+def test_no_rows_have_no_scores(tastes: Tastes, blended: Fitted) -> None:
+    assert isinstance(blended.predictor, InterestBlend)
+    some = tastes.examples.with_related().batch(tastes.examples.splits.test[:2])
+    for predictor in (blended.predictor, *blended.predictor.members):
+        nothing = np.empty((0, predictor.width), np.float32)
+        said = [predictor.score(Columns(0, {}, {})), predictor.score(some.take([]))]
+        said.append(predictor.score_prepared(some.take([]), nothing, predictor.prepare(some.related[RELATED])))
+        for scores in said:
+            assert (scores.score.shape, scores.probabilities.shape, scores.classes.shape) == ((0,), (0, 2), (0,))
+            assert RANK in scores.details

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,16 +10,20 @@ import numpy as np
 import pytest
 import torch
 
+from embedders.user_histories import GAPS
 from feature_repo.columns import Columns
+from feature_repo.contracts import EventType
 from feature_repo.errors import ConfigurationError, StateError
+from feature_repo.schema import RECENT
 from predictors.evaluation.ranking import auc
 from predictors.interest.blocks import MEETING, RANK, Blocks, chances
 from predictors.interest.config import InterestConfig
 from predictors.interest.content_inputs import Ids
 from predictors.interest.examples import RELATED, EventExamples
 from predictors.interest.fit import fit_interest, meeting_loss
+from predictors.interest.folded import Events, Folded
 from predictors.interest.inputs import Context, same_pasts
-from predictors.interest.net import Represented
+from predictors.interest.net import Past, Represented
 from predictors.interest.predictor import Interest
 from predictors.splits import Splits
 from predictors.tracking import LocalRun
@@ -265,3 +270,47 @@ def test_a_state_is_the_same_as_part_of_more_users(tastes: Tastes, fitted: Inter
     with torch.inference_mode():
         every, one = fitted.recall(rows, firsts), fitted.recall(rows, firsts[3:4])
     torch.testing.assert_close(every.taste[3:4], one.taste, atol=1e-5, rtol=1e-5)
+
+
+def test_prepared_contents_score_as_contents_of_the_store(fitted: Interest, tastes: Tastes) -> None:
+    rows = tastes.examples.with_related().batch(tastes.examples.splits.test[:40])
+    said = fitted.score_prepared(rows, fitted.prepare(rows), fitted.prepare(rows.related["recent_contents"]))
+    np.testing.assert_allclose(said.probabilities, fitted.score(rows).probabilities, atol=1e-6)
+    assert fitted.prepare(rows).shape == (rows.rows, fitted.width)
+    assert {*fitted.prepared, *fitted.live.features, "content_id", "user_id"} == {*fitted.features}
+
+
+@pytest.mark.parametrize("events", [0, 1, 3, 50])
+def test_a_request_gets_what_the_net_says(fitted: Interest, events: int) -> None:
+    net = deepcopy(fitted.net)
+    shape, generator = net.config, torch.Generator().manual_seed(events)
+    with torch.inference_mode():
+        for parameter in net.parameters():  # a training leaves some near zero
+            parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
+        known = torch.arange(RECENT)[None] >= RECENT - events
+        kinds, gaps = (torch.randint(top, (1, RECENT), generator=generator) for top in (len(EventType), GAPS))
+        past = Past(
+            torch.randn(1, RECENT, shape.width, generator=generator), kinds, known * torch.randn(1, RECENT), gaps, known
+        )
+        contents = net.represent(torch.randn(40, shape.features, generator=generator), torch.arange(40))
+        context = torch.randn(40, shape.context, generator=generator)
+        every = Represented(
+            *(part[None] for part in (contents.vectors, contents.levels, contents.keys, contents.familiar))
+        )
+        state = net.recall(past, torch.tensor([3]))
+        folded = Folded(net)
+        logits, meetings = folded(folded.recall(Events.of(past), 3), contents, context)
+        torch.testing.assert_close(logits, net(state, every, context[None])[0], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(meetings, net.meetings(state, contents)[0], atol=1e-5, rtol=1e-5)
+
+
+def test_the_only_user_scores_as_one_of_several(fitted: Interest, tastes: Tastes) -> None:
+    rows = tastes.examples.with_related().batch(tastes.examples.splits.test)
+    firsts, owners = same_pasts(rows)
+    assert len(firsts) > 1
+    whole = fitted.score(rows)
+    for user in range(3):
+        own = np.flatnonzero(owners == user)
+        alone = fitted.score(rows.take(own))
+        np.testing.assert_allclose(alone.score, whole.score[own], atol=1e-5)
+        np.testing.assert_allclose(alone.details[RANK], whole.details[RANK][own], atol=1e-4)

@@ -10,6 +10,7 @@ from feature_repo.errors import StateError
 from feature_repo.schema import CONTENT_STATS
 from predictors.config import TrainConfig
 from predictors.popularity.features import Assembler, popularity_features
+from predictors.popularity.stack import CREATORS
 from tests.predictors.planted import DIM, Planted, plant
 
 FEATURES = popularity_features(["vec"])
@@ -24,7 +25,9 @@ def state_bytes(assembler: Assembler, folder: Path) -> dict[str, bytes]:
 
 def test_counters_and_ids_are_not_in_the_allow_list() -> None:
     assert not COUNTERS & set(FEATURES.columns)
-    assert not {"content_id", "creator_id", "content_creator", "title"} & set(FEATURES.columns)
+    read = {*FEATURES.numbers, *FEATURES.words, *FEATURES.embeddings}
+    assert not {"content_id", "creator_id", "content_creator", "title"} & read
+    assert FEATURES.creators == CREATORS  # whose scores are looked up by them, and by nothing else
     assert {"duration_s", "creator_mean_engagement", "tags", "language", "vec"} <= set(FEATURES.columns)
 
 
@@ -41,6 +44,15 @@ def test_the_matrix_has_one_named_column_each(planted: Planted, quick: TrainConf
     np.testing.assert_array_equal(column["language=fr"], (planted.frame["language"] == "fr").to_numpy())
     np.testing.assert_array_equal(column["tags=war"], np.arange(240) % 2)
     assert np.isnan(column["vec:ridge"]).tolist() == planted.frame["vec"].is_null().to_list()
+
+
+def test_creators_history_is_stacked_where_there_are_creators(planted: Planted, quick: TrainConfig) -> None:
+    frame = planted.frame.with_columns(content_creator=pl.Series([["ann", "bo", None][row % 3] for row in range(240)]))
+    assembler, matrix = Assembler.fit(dataclasses.replace(planted, frame=frame).examples(), FEATURES, quick)
+    column = dict(zip(assembler.names, matrix.T, strict=True))
+    assert np.isnan(column["creator:mean"]).tolist() == [row % 3 == 2 for row in range(240)]
+    assert column["creator:posts"][0] == 0, "of the first content nothing earlier is known"
+    assert np.nanmax(column["creator:posts"]) > 1
 
 
 def test_words_are_the_frequent_ones_of_the_training_rows(planted: Planted, quick: TrainConfig) -> None:

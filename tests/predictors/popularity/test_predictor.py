@@ -13,6 +13,7 @@ from predictors.evaluation.engagement_metrics import r2
 from predictors.labels import Quintiles
 from predictors.popularity.features import FeatureSet, popularity_features
 from predictors.popularity.predictor import Popularity, fit_popularity
+from predictors.popularity.stack import CREATORS
 from predictors.splits import Splits
 from predictors.tracking import Curves, LocalRun
 from tests.predictors.planted import SPEC, Planted, plant
@@ -105,7 +106,7 @@ def test_the_test_rows_decide_nothing(quick: TrainConfig, fitted: Trained, tmp_p
 def test_the_same_model_without_embeddings_is_measured_beside_it(planted: Planted, quick: TrainConfig) -> None:
     run = LocalRun("v", Path("unused"))
     made = fit_popularity(planted.examples(), quick, run)
-    assert set(made.predictor.features) - set(made.rivals["metadata_only"].features) == {"vec"}
+    assert set(made.predictor.features) - set(made.rivals["metadata_only"].features) == {"vec", *CREATORS}
     assert set(run.curves) == {"regressor", "classifier"}  # the rival's are not among them
     assert made.facts["importances"]["regressor"]["vec:ridge"] > 30
 

@@ -1,0 +1,1 @@
+"""LogInteraction: from a caller's stream into the event log and the online features."""

@@ -1,0 +1,1 @@
+"""An open-loop load generator: calls come when they come, whatever became of those before."""
