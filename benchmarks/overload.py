@@ -43,7 +43,7 @@ CONNECTIONS = 4
 TOGETHER = 16  # calls that are always under way while the peak is measured
 PEAK_S = 10.0
 START_S = 120.0
-STREAMS = TOGETHER // CONNECTIONS  # calls under way that the server allows a connection: as many as the peak needs
+STREAMS = 2 * TOGETHER // CONNECTIONS  # calls under way that the server allows a connection: the peak, and some to wait
 HEEDFUL = [("grpc.http.max_concurrent_streams_reject_on_client", 1), ("grpc.enable_retries", 0)]
 METHOD = "/larder.v1.ScoringService/Predict"
 
@@ -145,7 +145,7 @@ async def overload(
         try:
             await ask(payload, timeout=max(0.001, due + deadline_s - time.perf_counter()))
         except grpc.aio.AioRpcError as error:
-            outcome.codes[error.code().name] += 1
+            outcome.codes[f"{error.code().name}{' of the server' * bool(error.trailing_metadata())}"] += 1
         else:
             outcome.latencies.append(time.perf_counter() - due)
 

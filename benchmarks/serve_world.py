@@ -49,6 +49,8 @@ def make(settings: Settings, contents: int, users: int) -> None:
     done = settings.home / "served"
     if done.exists():
         return
+    if settings.models_dir.exists():
+        raise SystemExit(f"{settings.home} was not finished: remove it, so that models learn from the small feed again")
     with Catalog(settings.catalog) as catalog:
         store = Store(settings)
         _fill(settings, catalog, *_LEARNT)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import shutil
 import signal
@@ -35,8 +36,11 @@ from predictors.pins import ReleaseManifest
 from protos.larder.v1 import scoring_pb2 as pb
 from protos.larder.v1 import scoring_pb2_grpc
 
+log = logging.getLogger(__name__)
+
 CANDIDATES = 50
 TOGETHER = 4  # callers that always have a call under way
+STREAMS = 256  # far more than there are callers: a stream that just ended counts for a moment
 PATIENCE_S = 120.0
 GROWTH = 1.1
 
@@ -49,7 +53,7 @@ class Outcome:
 
     expected: Mapping[str, tuple[ReleaseManifest, list[float]]]
     answers: Counter[str] = field(default_factory=Counter)
-    failed: list[str] = field(default_factory=list)
+    failed: Counter[str] = field(default_factory=Counter)
     mixed: list[str] = field(default_factory=list)
     latencies: list[float] = field(default_factory=list)
     memory: list[int] = field(default_factory=list)
@@ -127,7 +131,7 @@ async def swap(settings: Settings, process: int, port: int, versions: list[str],
                 try:
                     outcome.take(await getattr(stub, name)(request, timeout=30))
                 except grpc.aio.AioRpcError as error:
-                    outcome.failed.append(f"{name}: {error.code().name} {error.details()}")
+                    outcome.failed[f"{error.code().name} {error.details()}"] += 1
                 outcome.latencies.append(time.perf_counter() - start)
 
         async with asyncio.TaskGroup() as callers:
@@ -163,8 +167,10 @@ def main() -> None:
         os.environ["LARDER_HOME"] = str(home)
         settings = load_settings(home=home, tracking="off")
         versions = two_releases(settings)
-        with server({max(os.sched_getaffinity(0))}, TOGETHER) as (process, port):
+        with server({max(os.sched_getaffinity(0))}, STREAMS) as (process, port):
             found = asyncio.run(swap(settings, process.pid, port, versions, options.swaps))
+    for reason, count in found.failed.most_common():
+        log.warning("%d failed: %s", count, reason)
     sent, answered, where = len(found.latencies), found.answers.total(), machine()
     memory = found.memory[len(found.memory) // 10 :]
     times = f"{options.swaps} swaps and rollbacks"

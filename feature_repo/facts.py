@@ -62,7 +62,7 @@ class Facts:
         """`meta` has the columns of `content_meta`, one row a content; `stats` those of `content_stats`."""
         self.content_ids = meta["content_id"].to_list()
         self._places = {content_id: row for row, content_id in enumerate(self.content_ids)}
-        self._titles = meta["title"].fill_null("")
+        self._titles = meta["title"].fill_null("").to_list()
         self._texts = {name: _Postings(meta.select(column).to_series()) for name, column in _TEXTS.items()}
         self._numbers = {
             name: meta.select(column.cast(pl.Float64).fill_null(float("nan"))).to_series().to_numpy()
@@ -80,8 +80,8 @@ class Facts:
 
     def titles(self, content_ids: Sequence[str]) -> dict[str, str]:
         """Title by id; an unknown id is absent."""
-        known = [content_id for content_id in content_ids if content_id in self._places]
-        return dict(zip(known, self._titles.gather(self.rows_of(known)).to_list(), strict=True))
+        rows = ((content_id, self._places.get(content_id)) for content_id in content_ids)
+        return {content_id: self._titles[row] for content_id, row in rows if row is not None}
 
     def any_of(self, fact: str, texts: Iterable[str]) -> Mask:
         """Contents with one of these texts, (n,) bool."""

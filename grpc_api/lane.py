@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 _NEWEST = 0.1  # weight of a call in the mean of what its method takes
 _LEAST_RETRY_S = 0.02
-_TOGETHER = 8 * 2**10  # size of the calls that are worked on together, at most
+_TOGETHER = 16 * 2**10  # size of the calls that are worked on together, at most
 _CAUTION = 2.0  # a call is taken where the time it is expected to need fits so often into what is left of its time
 
 

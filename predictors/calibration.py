@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
-from scipy.special import log_softmax, ndtr
+from scipy.special import ndtr
 
 from predictors.labels import Classes, Floats
 
@@ -29,7 +29,7 @@ class Calibration:
     def __call__(self, score: Floats, logits: Floats, edges: tuple[float, ...]) -> Floats:
         """Probabilities (n, 5) from scores (n,) and the classifier's logits (n, 5)."""
         ordinal = interval_shares(score, edges, self.deviation)
-        return self.trust * ordinal + (1 - self.trust) * np.exp(log_softmax(logits / self.temperature, axis=1))
+        return self.trust * ordinal + (1 - self.trust) * softmax(logits / self.temperature)
 
     def to_json(self) -> dict[str, Any]:
         """As it is saved."""
@@ -53,13 +53,20 @@ def fit_calibration(
 
     found = minimize(loss, np.zeros(3), method="Nelder-Mead", options={"maxiter": 400, "xatol": 1e-3, "fatol": 1e-6})
     calibration = made(found.x)
-    plain = np.exp(log_softmax(logits, axis=1))
+    plain = softmax(logits)
     return calibration, {
         "classifier_error": calibration_error(truth, plain),
         "calibrated_error": calibration_error(truth, calibration(score, logits, edges)),
         "classifier_log_loss": log_loss(truth, plain),
         "calibrated_log_loss": log_loss(truth, calibration(score, logits, edges)),
     }
+
+
+def softmax(logits: Floats) -> Floats:
+    """(n, k) by row. SciPy's takes twice as long over a request's rows."""
+    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares: Floats = odds / odds.sum(axis=1, keepdims=True)
+    return shares
 
 
 def interval_shares(score: Floats, edges: tuple[float, ...], deviation: float) -> Floats:

@@ -30,6 +30,7 @@ ROWS = 20_000  # of training, at most, that a reference is made of
 BINS = 20
 SHIFTED, DRIFTED = 0.1, 0.25  # of PSI
 LEAST_ROWS = 500  # fewer say nothing: by chance alone PSI is then about 0.05
+_STEP, _LEAST_STEP = np.float32(1e-6), np.float32(1e-30)  # from the least value of training down to the first edge
 _HALF = 0.5  # of a row that each bin has beforehand, so that an empty one is not infinitely far
 
 Floats = npt.NDArray[np.float64]
@@ -53,7 +54,8 @@ class Sketch:
             return cls((), (1.0,), 0.0, 0).like(values)
         found = _floats(values)
         quantiles = np.quantile(found, np.linspace(0, 1, BINS + 1), method="inverted_cdf") if len(found) else found
-        edges = np.unique([np.nextafter(quantiles[0], np.float32(-np.inf)), *quantiles]) if len(found) else found
+        below = quantiles[:1] - (_STEP * np.abs(quantiles[:1]) + _LEAST_STEP)
+        edges = np.unique(np.concatenate([below, quantiles]))
         return cls(tuple(map(float, edges)), (0.0,) * (len(edges) + 1), 0.0, 0).like(values)
 
     def like(self, values: pl.Series) -> Sketch:

@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import Any
 
 from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -132,7 +133,7 @@ def _histograms(name: str, meaning: str, labels: Labels, histograms: Mapping[Lab
     return family
 
 
-def _filled(family: CounterMetricFamily | GaugeMetricFamily, counts: Mapping[Labels, float]) -> Metric:
+def _filled(family: CounterMetricFamily | GaugeMetricFamily, counts: Mapping[Any, float]) -> Metric:
     for key, count in list(counts.items()):
         family.add_metric(key, count)
     return family

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 import grpc
+import numpy as np
 from google.protobuf.message import Message
 
 from grpc_api.calls import Call
@@ -41,7 +42,7 @@ class Record:
     rpc: str
     call: Call
     sampled: bool = False
-    began: float = field(default_factory=time.perf_counter)
+    began: float = field(default_factory=perf_counter)
     ended: float = 0.0
     code: grpc.StatusCode = grpc.StatusCode.OK
     stages: list[tuple[str, float, float]] = field(default_factory=list)
@@ -81,7 +82,7 @@ class under_way:  # noqa: N801  # a context manager
 
     def __enter__(self) -> None:
         self._token = _UNDER_WAY.set(self._records)
-        now = time.perf_counter()
+        now = perf_counter()
         for record in self._records:
             record.stages.append(("queue", record.began if self._waited is None else self._waited, now))
 
@@ -95,15 +96,18 @@ class under_way:  # noqa: N801  # a context manager
 class stage:  # noqa: N801  # a context manager; a class, since a generator costs three times as much
     """The block is a stage of the calls under way, if there are any: read, score, search, encode or serialise."""
 
+    __slots__ = ("_name", "_start")
+
     def __init__(self, name: str) -> None:
         self._name = name
 
     def __enter__(self) -> None:
-        self._start = time.perf_counter()
+        self._start = perf_counter()
 
     def __exit__(self, *_: object) -> None:
+        spent = self._name, self._start, perf_counter()
         for record in _UNDER_WAY.get():
-            record.stages.append((self._name, self._start, time.perf_counter()))
+            record.stages.append(spent)
 
 
 def note_scores(
@@ -119,7 +123,7 @@ def note_scores(
         return
     record = records[number]
     record.candidates += len(content_ids)
-    record.unknown += int((scores[0].classes < 0).sum())
+    record.unknown += int(np.count_nonzero(scores[0].classes < 0))
     lacking = {name: len(rows) for one in scores for name, rows in one.missing.items()}  # of each embedding once
     for name, rows in lacking.items():
         record.missing[name] = record.missing.get(name, 0) + rows

@@ -8,6 +8,7 @@ large products; small ones cost more to start than to do.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import nn
@@ -75,32 +76,33 @@ class Folded:
 
     def _fold_crosses(self, net: InterestNet) -> None:
         """Cross layers multiply their input by 1 and the sum of what each brings up, so that `out` comes once."""
-        crossed, deep = net.out.weight.split([net.out.in_features - net.config.hidden, net.config.hidden], 1)
-        eye = torch.eye(self._outputs)
+        hidden, outputs, rank = net.config.hidden, self._outputs, net.config.cross_rank
+        crossed, self._deep = torch.split(net.out.weight, [net.out.in_features - hidden, hidden], 1)
+        eye, none = torch.eye(outputs), torch.zeros(rank)
         plain = torch.cat([net.plain.weight, eye, eye], 1)  # of the last features: the context and both levels
         plain = F.pad(plain, (crossed.shape[1] - plain.shape[1], 0))
-        (down, up), *others = zip(net.cross.down, net.cross.up, strict=True)
-        self._first = torch.cat([down.weight, net.deep[0].weight, plain])
-        none = torch.zeros(net.config.cross_rank)
-        self._first_bias = torch.cat([none, net.deep[0].bias, net.out.bias + net.plain.bias])[:, None]
-        self._up, self._up_bias = up.weight, 1 + up.bias[:, None]
+        downs, ups = ([cast(nn.Linear, layer) for layer in layers] for layers in (net.cross.down, net.cross.up))
+        deep = cast(nn.Linear, net.deep[0])
+        self._first = torch.cat([downs[0].weight, deep.weight, plain])
+        self._first_bias = torch.cat([none, deep.bias, net.out.bias + net.plain.bias])[:, None]
+        self._up, self._up_bias = ups[0].weight, 1 + ups[0].bias[:, None]
         # A row more, whose output is always 1, brings the bias up
         self._ended = torch.cat([none, torch.ones(1)])[:, None]
-        self._others = [
-            (F.pad(down.weight, (0, 0, 0, 1)), torch.cat([up.weight, up.bias[:, None]], 1)) for down, up in others
-        ]
-        self._crossed, self._deep = crossed.contiguous(), deep.contiguous()
+        narrow = [F.pad(down.weight, (0, 0, 0, 1)) for down in downs[1:]]
+        wide = [torch.cat([up.weight, up.bias[:, None]], 1) for up in ups[1:]]
+        self._others = list(zip(narrow, wide, strict=True))
+        self._crossed = crossed
 
     def recall(self, events: Events, user: int) -> Asked:
         """What hangs on the user alone, a row of the users' table."""
         net, n, width, heads = self._net, len(events.vectors), self._width, self._heads
         own = net.users.table.weight[user]
         x, seen = self._events(events) if n else (torch.empty(0, width), torch.zeros(2 * width))
-        taste, query = torch.addmv(self._user_bias, self._user, torch.cat([seen, own])).split(width)
-        asks, offsets, gives = F.linear(x, self._seen, self._seen_bias).split([heads * width, heads, width], 1)
-        asks = asks.unflatten(1, (heads, width)).transpose(0, 1).reshape(-1, width)
+        taste, query = torch.split(torch.addmv(self._user_bias, self._user, torch.cat([seen, own])), width)
+        asks, offsets, gives = torch.split(F.linear(x, self._seen, self._seen_bias), [heads * width, heads, width], 1)
+        asks = asks.view(-1, heads, width).transpose(0, 1).reshape(-1, width)
         values = events.values[:, None, None].expand(-1, heads, 1)
-        gives = torch.cat([gives.unflatten(1, (heads, -1)), values, torch.ones_like(values)], 2)
+        gives = torch.cat([gives.reshape(-1, heads, width // heads), values, torch.ones_like(values)], 2)
         return Asked(
             taste, query, net.user_levels.table.weight[user], asks, offsets.T.flatten(), gives.permute(1, 2, 0)
         )
@@ -113,7 +115,7 @@ class Folded:
         x = self._features(asked, contents, context)
         product = asked.taste[None] @ contents.vectors.T
         parts = [net.config.cross_rank, net.config.hidden, self._outputs]
-        narrow, deep, logits = torch.addmm(self._first_bias, self._first, x).split(parts)
+        narrow, deep, logits = torch.split(torch.addmm(self._first_bias, self._first, x), parts)
         scale = torch.addmm(self._up_bias, self._up, narrow)
         for down, up in self._others:
             scale.addmm_(up, torch.addmm(self._ended, down, x * scale))
@@ -124,17 +126,15 @@ class Folded:
         """What goes through the cross layers, (features, r): candidates lie along the last axis, where sums and maxima
         over events and features take all of them at once.
         """
-        width, found = self._width, 4 * self._width
+        width, heads, outputs = self._width, self._heads, self._outputs
         x = torch.empty(self._first.shape[1], len(context))
-        vectors, product, attended, changed = x[:found].split(width)
+        parts = [width] * 4 + [2 * heads + LAST, context.shape[1], outputs, outputs]
+        vectors, product, attended, changed, likeness, told, own, levels = torch.split(x, parts)
         vectors.copy_(contents.vectors.T)
         torch.mul(vectors, asked.taste[:, None], out=product)
-        self._attend(asked, vectors, attended, x[found : -context.shape[1] - 2 * self._outputs])
+        self._attend(asked, vectors, attended, likeness)
         torch.addmm(self._change_bias, self._change, vectors, out=changed).mul_(attended)
-        _normalise(x[:found], self._net.found)
-        told, own, levels = x[-context.shape[1] - 2 * self._outputs :].split(
-            [context.shape[1], self._outputs, self._outputs]
-        )
+        _normalise(x[: 4 * width], self._net.found)
         told.copy_(context.T)
         own.copy_(asked.level[:, None])
         levels.copy_(contents.levels.T)
@@ -158,7 +158,7 @@ class Folded:
             attended.zero_()
             likeness.zero_()
             return
-        most, valued, last = likeness.split([heads, heads, LAST])
+        most, valued, last = torch.split(likeness, [heads, heads, LAST])
         near = torch.addmm(asked.offsets[:, None], asked.asks, vectors).view(heads, n, -1)
         torch.amax(near, 1, out=most)
         last[: max(LAST - n, 0)] = 0
@@ -186,4 +186,5 @@ def _encoded(block: Block, x: torch.Tensor) -> torch.Tensor:
     seen = F.scaled_dot_product_attention(query[None], key[None], value[None])[0].transpose(0, 1).reshape(n, width)
     x = x + F.linear(seen, block.out.weight, block.out.bias)
     normed = F.layer_norm(x, (width,), block.between.weight, block.between.bias)
-    return x + block.think(normed)
+    thought: torch.Tensor = x + block.think(normed)
+    return thought

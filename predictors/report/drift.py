@@ -40,10 +40,10 @@ def histogram(shift: Shift) -> str:
         axes.bar(places, expected, 0.9, color=FAINT)
         axes.bar(places, found, 0.45, color=ACCENT)
         edges = shift.expected.edges
-        ticks = {0.5: f"{edges[0]:.4g}", len(edges) - 0.5: f"{edges[-1]:.4g}"} if edges else {0.0: "there"}
+        ticks = {0.5: f"{edges[1]:.4g}", len(edges) - 0.5: f"{edges[-1]:.4g}"} if edges else {0.0: "there"}
         ticks[places[-1]] = "none"
         axes.set_xticks(list(ticks), list(ticks.values()), fontsize=7)
-        axes.get_xticklabels()[-2].set_ha("right")  # or the last two would run into one another
+        axes.get_xticklabels()[-2].set_horizontalalignment("right")  # or the last two would run into one another
         axes.tick_params(axis="y", labelsize=7)
 
     return panels([draw], 3.6, 1.3)

@@ -13,7 +13,7 @@ import pytest
 
 from feature_repo.errors import DeadlineError, InputError, OverloadedError, UnavailableError
 from grpc_api.calls import Call
-from grpc_api.lane import Lane
+from grpc_api.lane import Lane, Shared
 
 
 @asynccontextmanager
@@ -207,3 +207,44 @@ async def test_closing_finishes_what_waits() -> None:
     assert await asyncio.gather(*tasks) == list(range(50))
     with pytest.raises(UnavailableError, match="stopping"):
         await one.run(lambda: 1, Call("m"))
+
+
+@asynchronous
+async def test_calls_that_share_their_work_are_done_together() -> None:
+    rounds: list[list[int]] = []
+
+    def together(items: list[int]) -> list[int]:
+        rounds.append(items)
+        return [10 * item for item in items]
+
+    async with lane() as one:
+        gate = Gate(one)
+        await gate.entered()
+        sizes = [1, 1, 20_000, 1, 1]
+        asked = [one.run(lambda: -1, Call("m"), Shared(together, n, size)) for n, size in enumerate(sizes)]
+        other = one.run(lambda: -2, Call("other"))
+        waiting = asyncio.gather(*asked, other)
+        await asyncio.sleep(0)
+        await gate.open()
+        assert await waiting == [0, 10, -1, 30, 40, -2], "what is large, or of another kind, is done alone"
+    assert rounds == [[0, 1], [3, 4]]
+
+
+@asynchronous
+async def test_what_fails_together_is_done_alone() -> None:
+    def together(items: list[int]) -> list[int]:
+        raise InputError("one of them is odd")
+
+    def alone(number: int) -> int:
+        if number % 2:
+            raise InputError(f"{number} is odd")
+        return number
+
+    async with lane() as one:
+        gate = Gate(one)
+        await gate.entered()
+        asked = [one.run(partial(alone, n), Call("m"), Shared(together, n, 1)) for n in range(4)]
+        waiting = asyncio.gather(*asked, return_exceptions=True)
+        await asyncio.sleep(0)
+        await gate.open()
+        assert [str(found) for found in await waiting] == ["0", "1 is odd", "2", "3 is odd"]

@@ -316,7 +316,7 @@ class TestSignals:
     @pytest.fixture
     def remote(self, process: subprocess.Popen[str], tmp_path: Path) -> Iterator[Scorer]:
         port_file = tmp_path / "port"
-        assert until(port_file.exists, 60), process.stderr and process.stderr.read()
+        assert until(port_file.exists, 180), process.stderr and process.stderr.read()
         with Scorer(f"127.0.0.1:{port_file.read_text().strip()}") as client:
             yield client
 

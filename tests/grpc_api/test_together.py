@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from grpc_api.calls import Call
 from grpc_api.client import Scorer
+from grpc_api.lane import Lane
 from grpc_api.messages.describe import Limits
 from grpc_api.rpcs import Work
 from grpc_api.service import ScoringService
@@ -55,36 +57,40 @@ def test_answers_are_those_of_each_alone(service: ScoringService) -> None:
     check()
 
 
+@contextmanager
+def held(server: RunningServer) -> Iterator[Lane]:
+    """The scoring lane, which works on nothing in the block."""
+    gate, entered, lane = threading.Event(), threading.Event(), server.server.lanes[Work.SCORING]
+
+    def work() -> None:
+        entered.set()
+        assert gate.wait(60)
+
+    holding = server.begin(lane.run(work, Call("gate")))
+    try:
+        assert entered.wait(30)
+        yield lane
+    finally:
+        gate.set()
+        holding.result(30)
+
+
 class Crowd:
     """Callers of a server whose lane is held until all of them wait."""
 
-    def __init__(self, server: RunningServer, store: TableStore) -> None:
-        self._lane = server.server.lanes[Work.SCORING]
+    def __init__(self, server: RunningServer) -> None:
+        self._server = server
         self._channel = grpc.insecure_channel(f"127.0.0.1:{server.port}")
         self._stub = scoring_pb2_grpc.ScoringServiceStub(self._channel)  # type: ignore[no-untyped-call]  # generated
-        self._store = store
         self._pool = ThreadPoolExecutor(32)
 
-    def ask(self, requests: list[pb.PredictRequest], timeouts: dict[int, float] | None = None) -> list[Any]:
-        """What each is answered: a response, or the code of its failure."""
-        gate, held = threading.Event(), threading.Event()
-
-        def hold() -> None:
-            held.set()
-            assert gate.wait(30)
-
-        self._store.before_read = hold
-        first = self._pool.submit(self._answer, request(["c00"]), 60.0)
-        assert held.wait(30)
-        self._store.before_read = lambda: None
-        late = timeouts or {}
-        asked = [self._pool.submit(self._answer, one, late.get(n, 60.0)) for n, one in enumerate(requests)]
-        assert until(lambda: self._lane.waiting + sum(one.done() for one in asked) == len(requests))
-        if late:
-            wait([asked[number] for number in late])
-        self._store.reads.clear()
-        gate.set()
-        first.result()
+    def ask(self, requests: list[pb.PredictRequest], hasty: Collection[int] = ()) -> list[Any]:
+        """What each is answered: a response, or the code of its failure. Those that are hasty do not wait."""
+        with held(self._server) as lane:
+            timeouts = [0.2 if number in hasty else 60.0 for number in range(len(requests))]
+            asked = [self._pool.submit(self._answer, *one) for one in zip(requests, timeouts, strict=True)]
+            wait([asked[number] for number in hasty])
+            assert until(lambda: lane.waiting == len(requests) - len(hasty))
         return [one.result() for one in asked]
 
     def _answer(self, one: pb.PredictRequest, timeout: float) -> Any:
@@ -99,8 +105,8 @@ class Crowd:
 
 
 @pytest.fixture
-def crowd(server: RunningServer, store: TableStore) -> Iterator[Crowd]:
-    gathered = Crowd(server, store)
+def crowd(server: RunningServer) -> Iterator[Crowd]:
+    gathered = Crowd(server)
     yield gathered
     gathered.close()
 
@@ -109,11 +115,16 @@ def scores(answers: list[Any]) -> list[Any]:
     return [one if isinstance(one, grpc.StatusCode) else list(one.results[0].scores) for one in answers]
 
 
+def reads(store: TableStore) -> list[list[str]]:
+    """Reads of several contents: those of health are of one."""
+    return [read for read in store.reads if len(read) > 1]
+
+
 def test_calls_that_wait_share_one_read(crowd: Crowd, store: TableStore) -> None:
     answers = crowd.ask([request([IDS[n], IDS[n + 1]], user=f"u{n}") for n in range(8)])
     assert scores(answers) == [[1000 + n, 1001 + n] for n in range(8)]
-    assert Counter(store.reads[0]) == Counter([IDS[n] for n in range(8)] + [IDS[n + 1] for n in range(8)])
-    assert len(store.reads) == 1
+    [read] = reads(store)
+    assert Counter(read) == Counter([IDS[n] for n in range(8)] + [IDS[n + 1] for n in range(8)])
     assert len({one.request_id for one in answers}) == 8
 
 
@@ -125,32 +136,23 @@ def test_the_failure_of_one_is_no_others(crowd: Crowd) -> None:
 
 
 def test_what_is_late_leaves_the_others_alone(crowd: Crowd, store: TableStore) -> None:
-    answers = scores(crowd.ask([request([IDS[n]]) for n in range(4)], {1: 0.2}))
+    answers = scores(crowd.ask([request([IDS[n]]) for n in range(4)], hasty={1}))
     assert answers == [[0], grpc.StatusCode.DEADLINE_EXCEEDED, [2], [3]]
-    assert [sorted(read) for read in store.reads] == [["c00", "c02", "c03"]], "nobody read for the one that is gone"
+    assert list(map(sorted, reads(store))) == [["c00", "c02", "c03"]], "nobody read for the one that is gone"
 
 
 def test_large_calls_go_alone(crowd: Crowd, store: TableStore) -> None:
-    large = request(["x" * 200 for _ in range(45)])
+    large = request(["x" * 400 for _ in range(45)])
     crowd.ask([large, large])
-    assert [len(read) for read in store.reads] == [45, 45]
+    assert list(map(len, reads(store))) == [45, 45]
 
 
-def test_health_answers_at_once_while_the_lane_is_held(server: RunningServer, store: TableStore) -> None:
-    gate, held = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        held.set()
-        assert gate.wait(60)
-
-    store.before_read = hold
+def test_health_answers_while_calls_wait(server: RunningServer) -> None:
     address = f"127.0.0.1:{server.port}"
     with Scorer(address, timeout=60) as busy, Scorer(address, timeout=30) as probe, ThreadPoolExecutor(20) as pool:
-        asked = [pool.submit(busy.predict, ["c01"]) for _ in range(20)]
-        try:
-            assert held.wait(30)
-            assert until(lambda: server.server.lanes[Work.SCORING].waiting == 19)
+        with held(server) as lane:
+            asked = [pool.submit(busy.predict, ["c01"]) for _ in range(20)]
+            assert until(lambda: lane.waiting == 20)
             assert all(probe.ready() for _ in range(20))
-        finally:
-            gate.set()
+            assert lane.waiting == 20
         assert all(one.result()[0].score == 1 for one in asked)

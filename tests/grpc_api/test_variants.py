@@ -27,7 +27,7 @@ from grpc_api.client import Scorer
 from grpc_api.exposures import CONTENTS, WAITING, Exposure, ExposureLog
 from grpc_api.messages.describe import Limits, VariantInfo
 from grpc_api.messages.explain import ExplainQuery
-from grpc_api.messages.predict import Predictions
+from grpc_api.messages.predict import Predictions, PredictQuery
 from grpc_api.messages.recommend import RecommendQuery
 from grpc_api.service import ScoringService
 from grpc_api.variants import Chosen, chosen
@@ -153,6 +153,17 @@ def test_swaps_under_load_fail_nothing_and_mix_nothing(
     assert len(answers) == 240
     assert swaps >= 8
     assert not [one for one in answers if not of_one_release(one, release)]
+
+
+def test_requests_that_are_scored_together_are_so_by_arm(release: LoadedRelease) -> None:
+    service = ScoringService(beside(release), Limits())
+    queries = [PredictQuery(("popularity",), IDS[:3], user_id=user) for user in USERS]
+    calls = [Call("Predict") for _ in USERS]
+    together = service.predict_many(queries, calls)
+    assert all(of_one_release(one, release) for one in together)
+    alone = [service.predict(query, call) for query, call in zip(queries, calls, strict=True)]
+    assert [(one.variant, one.release) for one in together] == [(one.variant, one.release) for one in alone]
+    assert {one.variant for one in together} == {"control", "new"}
 
 
 def test_explain_explains_the_score_that_the_user_was_given(

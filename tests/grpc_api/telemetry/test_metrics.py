@@ -119,7 +119,7 @@ def test_who_is_turned_away_is_counted_and_what_nobody_knows_has_one_name(
         with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
             for number in range(3):
                 with pytest.raises(grpc.RpcError):
-                    channel.unary_unary(f"/made.up/Method{number}")(b"")
+                    channel.unary_unary(f"/made.up/Method{number}", None, None)(b"")
         found = scraped(server)
     assert found("larder_calls_total", rpc="Predict", code="UNAUTHENTICATED") == 1
     assert found("larder_calls_total", rpc="Predict", code="PERMISSION_DENIED") == 1

@@ -285,8 +285,8 @@ def test_a_request_gets_what_the_net_says(fitted: Interest, events: int) -> None
     net = deepcopy(fitted.net)
     shape, generator = net.config, torch.Generator().manual_seed(events)
     with torch.inference_mode():
-        for parameter in net.parameters():  # a training leaves some near zero
-            parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
+        for parameter in net.parameters():  # training leaves some near zero
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
         known = torch.arange(RECENT)[None] >= RECENT - events
         kinds, gaps = (torch.randint(top, (1, RECENT), generator=generator) for top in (len(EventType), GAPS))
         past = Past(
