@@ -38,6 +38,7 @@ from protos.larder.v1 import scoring_pb2 as pb
 from protos.larder.v1 import scoring_pb2_grpc
 
 CANDIDATES = (1, 100, 500)
+STREAMS = 256  # calls under way of a connection, as the server allows by itself
 OVER_PARTS, TAIL, OVER_SEARCH, OVER_PEER = 1.5, 2.5, 1.3, 20.0  # the bars
 WARM_UP, PEER_CALLS = 20, 15
 START_S = 900.0  # the peer fills its store first
@@ -124,8 +125,9 @@ class Bench:
         """p99 over p50 of calls that arrive at random, at half the rate that the worker can do."""
         request = pb.PredictRequest(predictors=[predictor], content_ids=self.ids, user_id=user)
         payload = request.SerializeToString()
-        best = asyncio.run(overload.peak(port, payload, seconds / 3)).goodput
-        found = asyncio.run(overload.overload(port, process, payload, best / 2, seconds, 10.0))
+        load = argparse.Namespace(seconds=seconds, deadline=10.0)
+        best = asyncio.run(overload.peak(port, process, payload, seconds / 3)).goodput
+        found = asyncio.run(overload.overload(port, process, payload, best / 2, load, ()))
         middle, calls = 1e3 * float(np.median(found.latencies)), len(found.latencies)
         what = f"Predict {len(self.ids)}, {predictor}, p99 over p50 at half of {best:.0f} answers/s"
         return Row(what, 1e3 * found.p99, middle, TAIL, "ms", calls, machine(), True)
@@ -167,7 +169,7 @@ def measure(calls: int, seconds: float) -> list[Row]:
     ids = [every[row] for row in np.random.default_rng(0).permutation(len(every))[: max(CANDIDATES)]]
     core, user = max(os.sched_getaffinity(0)), busiest()
     with (
-        overload.server({core}) as (process, port),
+        overload.server({core}, STREAMS) as (process, port),
         child("parts", core) as parts_port,
         grpc.insecure_channel(f"127.0.0.1:{port}") as channel,
         grpc.insecure_channel(f"127.0.0.1:{parts_port}") as parts,

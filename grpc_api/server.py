@@ -133,8 +133,8 @@ def serve(
         return one
 
     def started(port: int) -> None:
-        # What is loaded stays: taken out of the collector's sight, it costs no pauses. Not so after a swap: what loading
-        # left behind would be kept as well, and to collect it first stops every call for a quarter of a second.
+        # What is loaded stays: out of the collector's sight it costs no pauses. Not so after a swap: what the loading
+        # left behind would be kept too, and to collect that first stops every call for a quarter of a second.
         gc.collect()
         gc.freeze()
         announce(port, port_file, ready)

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from feature_repo.catalog import Catalog
-from feature_repo.columns import Columns, Wanted
+from feature_repo.columns import Columns, Users, Wanted
 from feature_repo.settings import Settings, load_settings
 from feature_repo.store import Store
 from feature_repo.vectors import vectors_dir
@@ -41,7 +41,7 @@ class Witness:
         self,
         service: str,
         content_ids: Sequence[str],
-        user_id: str | None = None,
+        user_id: Users = None,
         *,
         wanted: Wanted | None = None,
         described: pl.DataFrame | None = None,

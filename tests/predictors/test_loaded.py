@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from feature_repo.catalog_rows import CatalogItem
 from feature_repo.contracts import EmbeddingSpec, Modality
 from feature_repo.errors import StateError
 from predictors.loaded import Encoders
@@ -30,6 +31,9 @@ class Zeros:
 
     def embed_image(self, data: bytes) -> npt.NDArray[np.float32]:
         return np.zeros(4, np.float32)
+
+    def embed(self, item: CatalogItem) -> tuple[npt.NDArray[np.float32], None]:
+        return np.zeros(4, np.float32), None
 
 
 def test_an_embedder_is_loaded_once_whoever_asks() -> None:

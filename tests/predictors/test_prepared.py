@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import settings as settings_of
 from hypothesis import strategies as st
 
-from feature_repo.columns import Columns, Wanted, stamp
+from feature_repo.columns import Columns, Users, Wanted, stamp
 from feature_repo.settings import Settings, load_settings
 from predictors.base import Preparing, Scores
 from predictors.prepared import Prepared, forget, prepare, prepared
@@ -63,7 +63,7 @@ class Years:
         self,
         service: str,
         content_ids: Sequence[str],
-        user_id: str | None = None,
+        user_id: Users = None,
         *,
         wanted: Wanted | None = None,
         described: pl.DataFrame | None = None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import pytest
 from embedders import specs
 from feature_repo.catalog import Catalog
 from feature_repo.catalog_rows import LedgerRow
-from feature_repo.columns import Columns
+from feature_repo.columns import Columns, Users, Wanted
 from feature_repo.contracts import EmbeddingSpec
 from feature_repo.errors import LarderError, NotFoundError, StateError
 from feature_repo.settings import Settings, load_settings
@@ -48,7 +48,15 @@ class FrameStore:
             raise StateError(f"{', '.join(missing)} is not online")
         return self
 
-    def read(self, service: str, content_ids: object, user_id: str | None = None) -> Columns:
+    def read(
+        self,
+        service: str,
+        content_ids: Sequence[str],
+        user_id: Users = None,
+        *,
+        wanted: Wanted | None = None,
+        described: pl.DataFrame | None = None,
+    ) -> Columns:
         asked = pl.DataFrame({"content_id": content_ids}, schema={"content_id": pl.String})
         frame = asked.join(self.frame, on="content_id", how="left", maintain_order="left")
         return Columns.from_frame(frame.drop("content_id"))

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from feature_repo.columns import Columns
+from feature_repo.columns import Columns, Users
 from feature_repo.contracts import Event, EventType, Interaction
 from feature_repo.errors import InputError, OverloadedError, StateError, UnavailableError
 from feature_repo.events import EventLog
@@ -48,9 +48,9 @@ class Seeing(TableStore):
         self.disk()
         self.features.push(view, rows)
 
-    def read(self, service: str, content_ids: Sequence[str], user_id: str | None = None, **options: Any) -> Columns:
+    def read(self, service: str, content_ids: Sequence[str], user_id: Users = None, **options: Any) -> Columns:
         found = super().read(service, content_ids, **options)
-        if user_id is not None:
+        if isinstance(user_id, str):
             [row] = self.features.read("user_stats", [user_id])
             found.values["user_views"] = np.full(found.rows, row["user_views"])
         return found
