@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feature_repo.catalog import Catalog
-from feature_repo.contracts import EventType, Interaction
-from feature_repo.events import SCHEMA
+from feature_repo.contracts import Event, EventType, Interaction
+from feature_repo.events import to_frame
 from feature_repo.schema import LIKE_RATE_PRIOR, RECENT, VIEWS, full_schema
 from feature_repo.settings import Settings
 from feature_repo.statistics import (
@@ -41,8 +41,7 @@ events_strategy = st.lists(
 
 
 def _frame(events: list[Interaction]) -> pl.DataFrame:
-    rows = [(e.event_id, e.user_id, e.content_id, e.event.value, e.timestamp, e.value) for e in events]
-    return pl.DataFrame(rows, schema=SCHEMA, orient="row")
+    return to_frame([Event(event.event_id, event) for event in events])
 
 
 @settings(max_examples=60, deadline=None)

@@ -13,7 +13,7 @@ from feast.type_map import feast_value_type_to_python_type, python_values_to_pro
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feature_repo.columnar.layout import Place, ViewLayout, codec_for
+from feature_repo.columnar.layout import CREATED, Place, ViewLayout, codec_for
 from feature_repo.columnar.lists import Vector, common_width, pack_rows
 from feature_repo.columnar.scalars import Opaque
 from feature_repo.columnar.storage import Column
@@ -139,7 +139,7 @@ def test_a_column_of_an_older_version_is_told() -> None:
     before, today = Column("words:STRING_LIST", "bytes"), Column("words:STRING_LIST:items", "bytes")
     with pytest.raises(StateError, match="words:STRING_LIST: stored by an older version; run `feast apply`"):
         ViewLayout(view, [before]).names(["words"])
-    assert ViewLayout(view, [before]).desired() == [today]
+    assert ViewLayout(view, [before]).desired() == [today, CREATED]
     assert ViewLayout(view, [before, today]).names(["words"]) == [today.name]
 
 
