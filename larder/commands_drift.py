@@ -26,10 +26,11 @@ def drift(
 ) -> None:
     """Compare the features and scores that a server sampled with those of the predictors' training.
 
-    A server samples where LARDER_SAMPLE_SHARE says so. For each feature and the score: PSI (from 0.1 on it has
-    shifted, from 0.25 on drifted; fewer than 500 rows say nothing), KS, and the share of rows without a value.
+    A server samples where LARDER_SAMPLE_SHARE says so: start it with 0.01, and ask a day later. For each feature and
+    the score: PSI (from 0.1 on it has shifted, from 0.25 on drifted; fewer than 500 rows say nothing), KS, and the share
+    of rows without a value.
 
-    Example: `LARDER_SAMPLE_SHARE=0.01 larder serve`, and a day later `larder drift --out drift.html`
+    Example: `larder drift --out drift.html`
     """
     with workspace() as space:
         from larder.display import print_json

@@ -173,8 +173,8 @@ def _latencies(scorer: Scorer, ids: Sequence[str], calls: int) -> list[Latency]:
         return Latency(what, calls, float(p50), float(p99))
 
     return [
-        timed("Predict, 1 content", lambda n: scorer.predict_columns([ids[n % len(ids)]], PREDICTOR)),
-        timed(f"Predict, {len(ids)} contents", lambda n: scorer.predict_columns(ids, PREDICTOR)),
+        timed("Predict, 1 content", lambda n: scorer.predict_columns([ids[n % len(ids)]], [PREDICTOR])),
+        timed(f"Predict, {len(ids)} contents", lambda n: scorer.predict_columns(ids, [PREDICTOR])),
         timed("Similar to a content, k=10", lambda n: scorer.similar(content_id=ids[n % len(ids)])),
     ]
 

@@ -173,8 +173,8 @@ def test_work_stops_when_the_caller_is_gone(
     entered = threading.Event()
     told: list[DeadlineError] = []
 
-    def call_of(*said: Any) -> Call:
-        calls.append(Call(*said))
+    def call_of(*said: Any, **more: Any) -> Call:
+        calls.append(Call(*said, **more))
         return calls[-1]
 
     monkeypatch.setattr(handlers, "Call", call_of)

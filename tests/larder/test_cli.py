@@ -334,6 +334,7 @@ def _refused(outcome: Outcome, code: int, words: str) -> None:
 class TestHelp:
     def test_the_commands_are_those_of_the_main_job_and_around_it(self) -> None:
         around = {"compact", "log", "fetch", "serve", "predict", "similar", "demo", "evaluate", "report", "explain"}
+        around |= {"recommend", "health", "drift"}
         assert set(COMMANDS) == {name.split()[0] for name in JOB} | around
 
     @pytest.mark.parametrize("command", COMMANDS)
