@@ -27,8 +27,8 @@ def drift(
     """Compare the features and scores that a server sampled with those of the predictors' training.
 
     A server samples where LARDER_SAMPLE_SHARE says so: start it with 0.01, and ask a day later. For each feature and
-    the score: PSI (from 0.1 on it has shifted, from 0.25 on drifted; fewer than 500 rows say nothing), KS, and the share
-    of rows without a value.
+    the score: PSI (from 0.1 on it has shifted, from 0.25 on drifted; fewer than 500 rows say nothing), KS, and the
+    share of rows without a value.
 
     Example: `larder drift --out drift.html`
     """
