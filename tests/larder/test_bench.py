@@ -53,10 +53,10 @@ def test_a_load_is_shown_drawn_and_written(served: tuple[Shell, str], tmp_path: 
 
 def test_the_peak_is_looked_for(served: tuple[Shell, str], store: TableStore) -> None:
     shell, address = served
-    store.before_read = lambda: time.sleep(0.005)  # 200 calls a second at most
+    store.before_read = lambda: time.sleep(0.005)  # 200 reads a second at most; waiting calls share one
     command = ("bench", "serve", "--find-peak", *SHORT, "--mix", "predict", "--address", address)
     outcome = shell.ok(*command, "--rate", 40, "--deadline-ms", 300, "--json")
-    assert 0 < outcome.json["rate"]["asked"] < 600
+    assert outcome.json["rate"]["asked"] > 0
     assert "too much" in outcome.err
     refused = shell(*command, "--rate", 2, "--deadline-ms", 4)
     assert refused.code != 0
