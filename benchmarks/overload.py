@@ -134,11 +134,16 @@ async def peak(port: int, process: int, payload: bytes, seconds: float) -> Outco
 
 
 async def overload(
-    port: int, process: int, payload: bytes, rate: float, load: argparse.Namespace, options: Sequence[tuple[str, int]]
+    port: int,
+    process: int,
+    payload: bytes,
+    rate: float,
+    seconds: float,
+    deadline_s: float,
+    options: Sequence[tuple[str, int]] = (),
 ) -> Outcome:
     """Calls at a rate, each with a deadline."""
-    outcome, before = Outcome(load.seconds), cpu_s(process)
-    seconds, deadline_s = load.seconds, load.deadline
+    outcome, before = Outcome(seconds), cpu_s(process)
     chance = random.Random(0)
 
     async def call(ask: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes], due: float) -> None:
@@ -206,7 +211,7 @@ def main() -> None:
         best = asyncio.run(peak(port, process.pid, payload, PEAK_S))
         for factor in FACTORS:
             rate = factor * best.goodput
-            found = asyncio.run(overload(port, process.pid, payload, rate, options, heeded))
+            found = asyncio.run(overload(port, process.pid, payload, rate, options.seconds, options.deadline, heeded))
             claims += rows(factor, best, found, options.deadline)
     publish("overload-heedless" if options.heedless else "overload", claims)
 

@@ -125,9 +125,8 @@ class Bench:
         """p99 over p50 of calls that arrive at random, at half the rate that the worker can do."""
         request = pb.PredictRequest(predictors=[predictor], content_ids=self.ids, user_id=user)
         payload = request.SerializeToString()
-        load = argparse.Namespace(seconds=seconds, deadline=10.0)
         best = asyncio.run(overload.peak(port, process, payload, seconds / 3)).goodput
-        found = asyncio.run(overload.overload(port, process, payload, best / 2, load, ()))
+        found = asyncio.run(overload.overload(port, process, payload, best / 2, seconds, 10.0))
         middle, calls = 1e3 * float(np.median(found.latencies)), len(found.latencies)
         what = f"Predict {len(self.ids)}, {predictor}, p99 over p50 at half of {best:.0f} answers/s"
         return Row(what, 1e3 * found.p99, middle, TAIL, "ms", calls, machine(), True)

@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import jinja2
 from matplotlib.figure import Figure
 
 from feature_repo.contracts import Modality
-from feature_repo.files import replacing
 from larder.show import METRICS
 from predictors.report.drawing import ACCENT, INK, SOFT, bars, svg, thumbnail
+from predictors.report.page import write_page
 
 if TYPE_CHECKING:
     from embedders.runner import RunReport
@@ -62,16 +61,11 @@ class ReportData:
 
 def write_report(space: Workspace, data: ReportData, path: Path) -> None:
     """Write the report to `path`, whole or not at all."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     manifest = data.trained.manifest
     best = sorted(data.predictions, key=lambda row: -row[1].score)
-    html = environment.get_template("report.html").render(
+    write_page(
+        Path(__file__).with_name("report.html"),
+        path,
         data=data,
         manifest=manifest,
         metrics=METRICS,
@@ -82,8 +76,6 @@ def write_report(space: Workspace, data: ReportData, path: Path) -> None:
         best=best[:5] + best[-5:] if len(best) > 10 else best,
         pictures=_thumbnails(space, data.sheet),
     )
-    with replacing(path.absolute()) as beside:
-        beside.write_text(html)
 
 
 def _metric_rows(manifest: Mapping[str, object]) -> list[tuple[str, Mapping[str, float]]]:

@@ -1,4 +1,6 @@
-"""How much P(engaged) counts beside P(meets) where all contents are sorted: chosen on the validation rows."""
+"""How all contents are sorted for a user, chosen on the validation rows: what P(engaged) counts beside P(meets), and
+what each member of a blend does.
+"""
 
 from __future__ import annotations
 

@@ -68,7 +68,9 @@ class Assembler:
         vocabularies = {name: frequent_words(seen.objects(name), config.top_words) for name in features.words}
         folds = fold_of([examples.content_ids[row] for row in train], config.folds, config.seed)
         facts = _facts(seen, features.numbers, vocabularies)
-        stack, held_out = Stack.fit(seen, facts, targets, folds, features, config)
+        stack, held_out = Stack.fit(
+            seen, facts, targets, folds, features.embeddings, config, creators=bool(features.creators)
+        )
         known = replace(features, embeddings=tuple(stack.reductions))
         assembler = cls(known, vocabularies, stack)
         matrix = assembler(columns)

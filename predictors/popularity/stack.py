@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from feature_repo.columns import Columns
 from feature_repo.errors import StateError
 from predictors.config import TrainConfig
-from predictors.popularity import creators as creators
+from predictors.popularity import creators as history
 from predictors.popularity import kernel as kernel
 from predictors.popularity.creators import Creators
 from predictors.popularity.kernel import JointKernel, fit_kernel
@@ -29,18 +29,6 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 LEAST_VECTORS = 30  # training vectors below which an embedding is left out: a ridge on fewer says nothing
 CREATORS = ("content_creator", "content_id")
 AS_OF = "event_timestamp"  # µs since 1970: the moment that a row is asked for; without it, now
-
-
-class Stacked(Protocol):
-    """Which columns are stacked."""
-
-    @property
-    def embeddings(self) -> tuple[str, ...]:
-        """Vectors."""
-
-    @property
-    def creators(self) -> tuple[str, ...]:
-        """`CREATORS`, or none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +51,17 @@ class Stack:
         facts: Matrix,
         targets: Floats,
         folds: npt.NDArray[np.intp],
-        features: Stacked,
+        names: Sequence[str],
         config: TrainConfig,
+        *,
+        creators: bool,
     ) -> tuple[Stack, Matrix]:
         """Fit on the training rows, which `columns` and `facts` are, dated: the map, and their out-of-fold columns."""
         reductions: dict[str, Reduction] = {}
         reduced: dict[str, Matrix] = {}
         near: dict[str, Neighbours] = {}
         kept = max(config.pca_components, config.kernel_components if config.kernel_centres else 0)
-        for name in features.embeddings:
+        for name in names:
             vectors = columns.vectors(name)
             known = int(np.isfinite(vectors).all(axis=1).sum()) if vectors.shape[1] else 0
             if known < LEAST_VECTORS:
@@ -81,7 +71,7 @@ class Stack:
             if config.neighbours:
                 near[name] = Neighbours.fit(vectors, columns.numbers(AS_OF), targets, config.neighbours)
         makers, made = None, np.empty((len(targets), 0), np.float32)
-        if features.creators and any(columns.objects(features.creators[0])):
+        if creators and any(columns.objects(CREATORS[0])):
             makers = Creators.fit(*_made_by(columns), columns.numbers(AS_OF), targets)
             made = makers(*_made_by(columns), columns.numbers(AS_OF))
         joint, held_out = None, np.empty((len(targets), 0), np.float32)
@@ -101,7 +91,7 @@ class Stack:
             *(f"{name}:neighbours" for name in self.neighbours),
             *(f"{image}:cosine" for image, _ in self._pairs),
             *(f"kernel:{name}" for name in (kernel.NAMES if self.joint else ())),
-            *(f"creator:{name}" for name in (creators.NAMES if self.creators else ())),
+            *(f"creator:{name}" for name in (history.NAMES if self.creators else ())),
         )
 
     def __call__(self, columns: Columns, facts: Matrix) -> Matrix:

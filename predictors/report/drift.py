@@ -5,29 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import jinja2
 import numpy as np
 from matplotlib.axes import Axes
 
-from feature_repo.files import replacing
 from predictors.drift import DRIFTED, LEAST_ROWS, SHIFTED, Drift, Shift
 from predictors.report.drawing import ACCENT, FAINT, panels
+from predictors.report.page import write_page
 
 
 def write(found: Sequence[Drift], path: Path) -> None:
     """Write the page to `path`, whole or not at all; the same comparison gives the same bytes."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    write_page(
+        Path(__file__).with_name("drift.html"),
+        path,
+        found=found,
+        histogram=histogram,
+        SHIFTED=SHIFTED,
+        DRIFTED=DRIFTED,
+        LEAST_ROWS=LEAST_ROWS,
     )
-    html = environment.get_template("drift.html").render(
-        found=found, histogram=histogram, SHIFTED=SHIFTED, DRIFTED=DRIFTED, LEAST_ROWS=LEAST_ROWS
-    )
-    with replacing(path.absolute()) as beside:
-        beside.write_text(html)
 
 
 def histogram(shift: Shift) -> str:

@@ -7,11 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from feature_repo.catalog import Catalog
 from feature_repo.errors import ConfigurationError
-from feature_repo.files import replacing
 from feature_repo.settings import Settings
 from predictors.evaluation.engagement import FILE
 from predictors.evaluation.text import SURE
@@ -21,6 +18,7 @@ from predictors.report.card import data_card
 from predictors.report.evidence import Evidence, Fit, Task
 from predictors.report.measures import MEASURES, measure
 from predictors.report.misses import Misses, worst
+from predictors.report.page import write_page
 
 PRICE = 0.05  # of a CPU-hour, about what clouds ask for one
 
@@ -62,22 +60,18 @@ def write(evidence: Evidence, settings: Settings, catalog: Catalog, path: Path, 
     """
     if price < 0:
         raise ConfigurationError(f"the price of a CPU-hour must not be negative, got {price:g}")
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals |= {"measure": measure, "plain": findings.plain, "MEASURES": MEASURES, "SURE": SURE}
-    html = environment.get_template("report.html").render(
+    write_page(
+        Path(__file__).with_name("report.html"),
+        path,
+        measure=measure,
+        plain=findings.plain,
+        MEASURES=MEASURES,
+        SURE=SURE,
         evidence=evidence,
         card=data_card(settings, catalog),
         sections=[_section(task, evidence, catalog, price) for task in evidence.tasks],
         price=price,
     )
-    with replacing(path.absolute()) as beside:
-        beside.write_text(html)
 
 
 def _section(task: Task, evidence: Evidence, catalog: Catalog, price: float) -> Section:
