@@ -18,17 +18,17 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
-import polars as pl
 from rich.console import Console
 
 from benchmarks.harness import Row, machine, publish
+from benchmarks.log_faults import wrong
 from feature_repo.catalog import Catalog
 from feature_repo.columns import Columns
 from feature_repo.contracts import Content, Event, EventType, Interaction, User
@@ -37,7 +37,7 @@ from feature_repo.events import EventLog
 from feature_repo.facts import read_facts
 from feature_repo.recorder import Recorder
 from feature_repo.settings import Settings, load_settings
-from feature_repo.statistics import content_stats, user_recent, user_stats, write_statistics
+from feature_repo.statistics import write_statistics
 from feature_repo.store import Store
 from grpc_api.client import Scorer
 from grpc_api.ports import reserved
@@ -209,45 +209,6 @@ def fleet(home: Path, address: str, count: int) -> Iterator[Fleet]:
         made.stop()
 
 
-def wrong(settings: Settings, sent: Sequence[Event]) -> dict[str, int]:
-    """How many events are lost, strange or twice in the log, and how many features online differ from a batch's."""
-    log = EventLog(settings.interactions_dir)
-    found = log.scan().collect()
-    history = {one.interaction.event_id for one in events(99, HISTORY)}
-    wanted = {one.event_id for one in sent} | history
-    faults = {"lost": len(wanted - set(found["event_id"])), "strange": len(set(found["event_id"]) - wanted)}
-    faults["twice"] = log.count() - found.height
-    store = Store(settings)
-    for key, makers in (("content", (content_stats,)), ("user", (user_stats, user_recent))):
-        faults[f"{key} features"] = sum(_differences(store, key, make, found) for make in makers)
-    return faults
-
-
-def _differences(store: Store, key: str, make: Callable[[pl.DataFrame], pl.DataFrame], log: pl.DataFrame) -> int:
-    """Features that are not what a batch makes of the log; of users a tenth is looked at, as each is a read."""
-    last = make(log).sort(f"{key}_id", "event_timestamp").group_by(f"{key}_id", maintain_order=True).last()
-    names = [name for name in last.columns if name.startswith((f"{key}_", "recent_")) and name != f"{key}_id"]
-    last = last if key == "content" else last.gather_every(10)
-    ids = last[f"{key}_id"].to_list()
-    if key == "content":
-        online = [store.read(SERVICE, ids).values]
-    else:
-        online = [store.read(SERVICE, ["c0"], user).values for user in ids]
-    wrong = 0
-    for name in names:
-        said = [value for part in online for value in part[name].tolist()]
-        wrong += sum(not _same(one, other) for one, other in zip(said, last[name].to_list(), strict=True))
-    return wrong
-
-
-def _same(online: object, batch: object) -> bool:
-    if isinstance(batch, float):
-        return isinstance(online, float) and bool(np.isclose(online, batch, rtol=1e-6))
-    if batch is None:
-        return online is None or online != online
-    return online == batch
-
-
 def main(settings: Settings, count: int, kill_every: float) -> None:
     """The whole run."""
     prepare(settings)
@@ -265,7 +226,8 @@ def main(settings: Settings, count: int, kill_every: float) -> None:
         seconds = time.monotonic() - started
     assert all(process.returncode == 0 for process in running.processes[SERVERS:])
     sent = [one for seed in range(SENDERS) for one in events(seed, count // SENDERS)] + prober.events
-    faults = wrong(settings, sent)
+    history = {one.interaction.event_id for one in events(99, HISTORY)}
+    faults = wrong(settings, {one.event_id for one in sent} | history, SERVICE)
     acknowledged, seen = (np.percentile(ms, [50, 99]) for ms in (prober.acknowledged_ms, prober.seen_ms))
     Console().print(
         f"{len(sent):,} events ({count:,} ids) in {seconds:,.0f} s, {len(sent) / seconds:,.0f} a second, "

@@ -2,7 +2,7 @@
 
 Each predictor is trained as `larder train` does it, on the training rows of the split alone; the test rows are scored
 once at the end. With --out, two files a predictor and seed are written: `user_id,item_id,p` of every test encounter and
-`user_id,item_id,rank` of each user's first hundred contents, among all that the user has not met in training, or with
+`user_id,item_id,rank` of each user's first hundred contents, among all that the user has not met before, or with
 --unseen among those that the test rows name.
 
 Usage: python -m benchmarks.probe_interest --home <workspace with events and vectors> --splits <folder with train.csv…>
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,7 +28,6 @@ from rich.table import Table
 
 from benchmarks.harness import RESULTS, machine
 from feature_repo.catalog import Catalog
-from feature_repo.columns import Columns
 from feature_repo.files import write_json
 from feature_repo.settings import load_settings
 from feature_repo.store import Store
@@ -37,6 +37,7 @@ from predictors.interest.data import EventData, read_interest
 from predictors.interest.examples import EventExamples
 from predictors.interest.labels import ExampleConfig
 from predictors.interest.metrics import Outcome
+from predictors.interest.rank import request
 from predictors.recipes import recipe_of
 from predictors.tracking import LocalRun
 
@@ -70,12 +71,13 @@ class Task:
     @classmethod
     def of(cls, examples: EventExamples, unseen: bool) -> Task:
         """With `unseen` the contents of the test rows are to be ordered, else all that the user has not met."""
-        users, items, test = examples.columns.objects("user_id"), examples.items, examples.splits.test
+        users, items, splits = examples.columns.objects("user_id"), examples.items, examples.splits
+        past = Counter(users[splits.train].tolist())
+        warm = np.array([row for row in splits.test if past[users[row]] >= _LEAST_PAST], np.intp)
         met: dict[str, set[int]] = {}
-        for user, item in zip(users[examples.splits.train], items[examples.splits.train], strict=True):
-            met.setdefault(user, set()).add(int(item))
-        warm = np.array([row for row in test if len(met.get(users[row], ())) >= _LEAST_PAST], np.intp)
-        pool = np.unique(items[test]) if unseen else np.arange(examples.contents.rows)
+        for row in np.concatenate([splits.train, splits.valid]):
+            met.setdefault(users[row], set()).add(int(items[row]))
+        pool = np.unique(items[splits.test]) if unseen else np.arange(examples.contents.rows)
         asked: dict[str, tuple[int, Items, set[int]]] = {}
         for row in warm[examples.labels["engaged"][warm] > 0]:
             user = users[row]
@@ -85,19 +87,12 @@ class Task:
         return cls(warm, asked)
 
 
-def candidates(examples: EventExamples, row: int, items: Items) -> Columns:
-    """These contents beside the user of a test row, as a request for them would be answered."""
-    user = examples.columns.take(np.full(len(items), row))
-    contents = examples.contents.take(items)
-    return user.beside(Columns(contents.rows, contents.values, contents.present))
-
-
 def answers(examples: EventExamples, task: Task, predictor: Any) -> tuple[Floats, dict[str, Items]]:
     """P(engaged) of the task's rows, and each user's list."""
     p = np.concatenate([predictor.score(batch).score for batch in examples.batches(task.rows)])
     lists = {}
     for user, (row, items, _) in task.asked.items():
-        rank = predictor.score(candidates(examples, row, items)).details["rank"]
+        rank = predictor.score(request(examples, row, items, vectors=True)).details["rank"]
         lists[user] = items[np.argsort(-rank, kind="stable")[:LISTED]]
     return p, lists
 

@@ -42,7 +42,7 @@ STREAMS = 256  # calls under way of a connection, as the server allows by itself
 OVER_PARTS, TAIL, OVER_SEARCH, OVER_PEER = 1.5, 2.5, 1.3, 20.0  # the bars
 WARM_UP, PEER_CALLS = 20, 15
 START_S = 900.0  # the peer fills its store first
-EMBEDDING, K = "minilm", 10
+K = 10
 _CHILDREN: dict[str, Callable[[Path], None]] = {"parts": serve_parts.serve, "peer": serve_peer.serve}
 
 Seconds = npt.NDArray[np.float64]
@@ -116,9 +116,9 @@ class Bench:
 
     def similar(self) -> Row:
         """A row of Similar."""
-        asked = [pb.WeightedEmbedding(name=EMBEDDING)]
+        asked = [pb.WeightedEmbedding(name=serve_world.SEARCHED)]
         request = pb.SimilarRequest(content_id=self.ids[0], k=K, embeddings=asked)
-        said = {"embedding": EMBEDDING, "id": self.ids[0], "k": K}
+        said = {"embedding": serve_world.SEARCHED, "id": self.ids[0], "k": K}
         return self.against(f"Similar k={K}", OVER_SEARCH, self.stub.Similar, request, ("Search",), said)
 
     def tail(self, port: int, process: int, predictor: str, user: str | None, seconds: float) -> Row:

@@ -17,6 +17,7 @@ from feature_repo.vectors import Vectors, read_vectors
 
 Matrix = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 
 _PREFIX = "input."  # of the arrays that are kept beside the net's
 
@@ -75,6 +76,12 @@ class ItemInputs:
             found[:, len(self.mean) + number] = rows < 0
             at = part.stop
         return found
+
+    def knows(self, content_ids: Sequence[str]) -> Mask:
+        """Items that have a vector, or an id that training has met, (n,): all others look alike."""
+        vectors = [_places(source, content_ids) >= 0 for source in self.sources]
+        known: Mask = np.logical_or.reduce([self.rows(content_ids) > 0, *vectors])
+        return known
 
     def rows(self, content_ids: Sequence[str]) -> Rows:
         """Rows of the id table, (n,): 0 for an id that training has not met."""

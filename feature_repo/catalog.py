@@ -8,17 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from feature_repo import catalog_schema as schema
+from feature_repo import catalog_statements as statements
 from feature_repo.catalog_rows import (
     CatalogItem,
     IndexVersion,
     LedgerRow,
-    MediaRow,
     UpsertCounts,
     catalog_item,
     content_row,
@@ -27,9 +26,6 @@ from feature_repo.catalog_rows import (
 from feature_repo.catalog_users import UserLedger
 from feature_repo.contracts import Content, EmbeddingSpec, Modality, User
 from feature_repo.errors import NotFoundError
-
-T = TypeVar("T")
-_CHUNK = 500  # rows a statement: SQLite binds at most 32,766 variables
 
 
 class Catalog:
@@ -56,7 +52,7 @@ class Catalog:
         counts = UpsertCounts()
         now = datetime.now(UTC)
         with self._engine.begin() as connection:
-            known = self._by_key(connection, schema.contents.c.row_digest, [c.content_id for c in batch])
+            known = statements.by_key(connection, schema.contents.c.row_digest, [c.content_id for c in batch])
             fresh = []
             for content in batch:
                 before = known.get(content.content_id)
@@ -66,15 +62,15 @@ class Catalog:
                 counts.changed += before is not None
                 counts.added += before is None
                 fresh.append(content)
-            self._upsert(connection, schema.contents, [content_row(c, dataset, now) for c in fresh])
-            self._replace_media_paths(connection, fresh, now)
+            statements.upsert(connection, schema.contents, [content_row(c, dataset, now) for c in fresh])
+            statements.replace_media_paths(connection, fresh, now)
         self.refresh_media([c.content_id for c in batch])
         return counts
 
     def upsert_users(self, batch: Sequence[User]) -> None:
         """Add or replace users."""
         with self._engine.begin() as connection:
-            self._upsert(
+            statements.upsert(
                 connection, schema.users, [{"user_id": u.user_id, "attributes": dict(u.attributes)} for u in batch]
             )
 
@@ -102,7 +98,7 @@ class Catalog:
             query = sa.select(table).where(table.c.content_id > last).order_by(table.c.content_id).limit(page)
             with self._engine.connect() as connection:
                 rows = connection.execute(query).all()
-                media = self._media_of(connection, [r.content_id for r in rows])
+                media = statements.media_of(connection, [r.content_id for r in rows])
             for row in rows:
                 yield catalog_item(row, media.get(row.content_id, {}))
             if len(rows) < page:
@@ -113,16 +109,16 @@ class Catalog:
         """The named contents; an unknown id is absent."""
         found: dict[str, CatalogItem] = {}
         with self._engine.connect() as connection:
-            for chunk in _chunks(content_ids):
+            for chunk in statements.chunks(content_ids):
                 rows = connection.execute(sa.select(schema.contents).where(schema.contents.c.content_id.in_(chunk)))
-                media = self._media_of(connection, chunk)
+                media = statements.media_of(connection, chunk)
                 found |= {row.content_id: catalog_item(row, media.get(row.content_id, {})) for row in rows}
         return found
 
     def titles(self, content_ids: Sequence[str]) -> dict[str, str]:
         """Title by id; an unknown id is absent."""
         with self._engine.connect() as connection:
-            return dict(self._by_key(connection, schema.contents.c.title, content_ids))
+            return dict(statements.by_key(connection, schema.contents.c.title, content_ids))
 
     def refresh_media(self, content_ids: Sequence[str] | None = None, modality: Modality | None = None) -> int:
         """Look at the media files again (size and time first, bytes where those changed); how many differ now."""
@@ -134,7 +130,7 @@ class Catalog:
                 query = query.where(schema.media.c.modality == modality.value)
             chunks: Iterable[Any] = [query]
             if content_ids is not None:
-                chunks = [query.where(schema.media.c.content_id.in_(c)) for c in _chunks(content_ids)]
+                chunks = [query.where(schema.media.c.content_id.in_(c)) for c in statements.chunks(content_ids)]
             for chunk in chunks:
                 for row in connection.execute(chunk):
                     seen = look_at(Path(row.path), row.size, row.mtime_ns, row.digest)
@@ -146,7 +142,7 @@ class Catalog:
                             | {"updated_at": now if moved else row.updated_at, "moved": moved}
                         )
             count = sum(bool(row.pop("moved")) for row in changed)
-            self._upsert(connection, schema.media, changed)
+            statements.upsert(connection, schema.media, changed)
         return count
 
     # -- embeddings
@@ -156,8 +152,8 @@ class Catalog:
         row = {"name": spec.name, "spec_digest": spec.digest, "modality": spec.modality.value, "dim": spec.dim}
         tokens = {"name": spec.name, "tokens": spec.tokens, "token_dim": spec.token_dim if spec.tokens else 0}
         with self._engine.begin() as connection:
-            self._upsert(connection, schema.embeddings, [row])
-            self._upsert(connection, schema.embedding_tokens, [tokens])
+            statements.upsert(connection, schema.embeddings, [row])
+            statements.upsert(connection, schema.embedding_tokens, [tokens])
 
     def introduce_embedding(self, spec: EmbeddingSpec) -> None:
         """Put `spec` in use where its name has none yet; else it is filled beside the one that is."""
@@ -183,7 +179,7 @@ class Catalog:
         query = sa.select(table.c.content_id, table.c.fingerprint, table.c.partition, table.c.reason)
         queries = [query.where(table.c.embedding == embedding, table.c.spec_digest == spec_digest)]
         if content_ids is not None:
-            queries = [queries[0].where(table.c.content_id.in_(chunk)) for chunk in _chunks(content_ids)]
+            queries = [queries[0].where(table.c.content_id.in_(chunk)) for chunk in statements.chunks(content_ids)]
         with self._engine.connect() as connection:
             return {row.content_id: LedgerRow(*row) for query in queries for row in connection.execute(query)}
 
@@ -229,7 +225,7 @@ class Catalog:
         """Write the outcome of one partition."""
         key = {"embedding": embedding, "spec_digest": spec_digest}
         with self._engine.begin() as connection:
-            self._upsert(
+            statements.upsert(
                 connection,
                 schema.ledger,
                 [
@@ -245,7 +241,7 @@ class Catalog:
     def record_index(self, row: IndexVersion) -> None:
         """Remember a published index."""
         with self._engine.begin() as connection:
-            self._upsert(connection, schema.index_versions, [{s: getattr(row, s) for s in IndexVersion.__slots__}])
+            statements.upsert(connection, schema.index_versions, [{s: getattr(row, s) for s in IndexVersion.__slots__}])
 
     def index_versions(self, embedding: str) -> list[IndexVersion]:
         """Published indexes of an embedding, oldest first."""
@@ -258,7 +254,7 @@ class Catalog:
         """Remember a release."""
         row = {"version": version, "manifest": dict(manifest), "created_at": datetime.now(UTC)}
         with self._engine.begin() as connection:
-            self._upsert(connection, schema.releases, [row])
+            statements.upsert(connection, schema.releases, [row])
 
     def releases(self) -> list[tuple[str, datetime]]:
         """Version and time of each release, oldest first."""
@@ -275,52 +271,3 @@ class Catalog:
         if manifest is None:
             raise NotFoundError(f"no release {version!r}; `larder status` lists them")
         return dict(manifest)
-
-    # -- helpers
-
-    def _upsert(self, connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
-        dialect = postgresql if self._engine.dialect.name == "postgresql" else sqlite
-        keys = [c.name for c in table.primary_key.columns]
-        for chunk in _chunks(rows):
-            insert = dialect.insert(table).values(list(chunk))
-            rest = {c.name: insert.excluded[c.name] for c in table.columns if c.name not in keys}
-            connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=rest))
-
-    def _by_key(
-        self, connection: sa.Connection, column: sa.ColumnElement[Any], content_ids: Sequence[str]
-    ) -> dict[str, Any]:
-        key = schema.contents.c.content_id
-        pairs: dict[str, Any] = {}
-        for chunk in _chunks(content_ids):
-            pairs |= {row[0]: row[1] for row in connection.execute(sa.select(key, column).where(key.in_(chunk)))}
-        return pairs
-
-    def _media_of(self, connection: sa.Connection, content_ids: Sequence[str]) -> dict[str, dict[Modality, MediaRow]]:
-        found: dict[str, dict[Modality, MediaRow]] = {}
-        for chunk in _chunks(content_ids):
-            for row in connection.execute(sa.select(schema.media).where(schema.media.c.content_id.in_(chunk))):
-                entry = MediaRow(Path(row.path), row.digest, row.updated_at)
-                found.setdefault(row.content_id, {})[Modality(row.modality)] = entry
-        return found
-
-    def _replace_media_paths(self, connection: sa.Connection, batch: Sequence[Content], now: datetime) -> None:
-        table = schema.media
-        known = self._media_of(connection, [c.content_id for c in batch])
-        moved, gone = [], []
-        for content in batch:
-            before = known.get(content.content_id, {})
-            gone += [(content.content_id, m.value) for m in before if m not in content.media]
-            moved += [
-                {"content_id": content.content_id, "modality": m.value, "path": str(path), "updated_at": now}
-                | {"size": None, "mtime_ns": None, "digest": None}
-                for m, path in content.media.items()
-                if m not in before or before[m].path != path
-            ]
-        for chunk in _chunks(gone):
-            connection.execute(sa.delete(table).where(sa.tuple_(table.c.content_id, table.c.modality).in_(chunk)))
-        self._upsert(connection, table, moved)
-
-
-def _chunks(rows: Sequence[T]) -> Iterator[Sequence[T]]:
-    for start in range(0, len(rows), _CHUNK):
-        yield rows[start : start + _CHUNK]

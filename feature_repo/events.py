@@ -53,7 +53,7 @@ class EventLog:
 
     def write_segment(self, frame: pl.DataFrame) -> str:
         """Write events, columns as in `SCHEMA`, whole or not at all; the segment's name."""
-        path = self._folder / f"{digest(*frame['event_id'])}.parquet"
+        path = self._path(frame)
         if not path.exists():
             with replacing(path) as beside:
                 frame.write_parquet(beside)
@@ -72,7 +72,7 @@ class EventLog:
         return pl.concat(self._parts()).unique("event_id", keep="any")
 
     def count(self) -> int:
-        """How many events there are, twice those that lie in two segments."""
+        """How many events there are, twice those that lie in two segments, or are sealed at this moment."""
         return int(pl.concat(self._parts()).select(pl.len()).collect().item())
 
     def by_user(self, rows: int = BY_USER_ROWS) -> Iterator[pl.DataFrame]:
@@ -97,11 +97,17 @@ class EventLog:
 
     def _parts(self) -> list[pl.LazyFrame]:
         """The journal's events, then each segment's: in this order, what is sealed in between is found twice."""
-        parts = [pl.LazyFrame(schema=SCHEMA)]
+        parts = [pl.DataFrame(schema=SCHEMA)]
         if self.journal_folder.is_dir():
             with Journal(self.journal_folder) as journal:
-                parts.append(pl.concat([parts[0].collect(), *journal.batches()]).lazy())
-        return [*parts, *map(_scan, self.segments())]
+                sealing, others = journal.batches()
+            if sealing and not self._path(pl.concat(sealing)).exists():
+                parts += sealing
+            parts += others
+        return [pl.concat(parts).lazy(), *map(_scan, self.segments())]
+
+    def _path(self, frame: pl.DataFrame) -> Path:
+        return self._folder / f"{digest(*frame['event_id'])}.parquet"
 
 
 def to_frame(events: Sequence[Event]) -> pl.DataFrame:

@@ -6,7 +6,8 @@ at the commit, so an event is in the journal and in the states once, or in neith
 
 What a key is says its first byte: `i` with the digest of an event id, of every event ever taken; `e` with a number: a
 batch of events as an Arrow stream; `u` or `c` with a name: the state of a user or content; `d` with the key of a
-state: its version, not known to be online; `s` with a name: a segment whose events are taken; `n`: `_Numbers`.
+state: its version, not known to be online; `s` with a name: a segment whose events are taken; `n`: `_Numbers`; `w`:
+the key of the first batch that the seal under way leaves.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ class Journal:
             fresh = _note_ids(txn, events)
             new = events.filter(fresh)
             if new.height:
-                txn.put(b"e" + numbers.batch.to_bytes(8), _to_bytes(new))
+                txn.put(_batch(numbers.batch), _to_bytes(new))
                 numbers.batch += 1
                 numbers.events += new.height
             states = _fold(txn, new, numbers, live=True)
@@ -130,31 +131,43 @@ class Journal:
 
     # -- reading and sealing
 
-    def batches(self) -> list[pl.DataFrame]:
-        """The events that no segment is known to hold, columns as they were given."""
-        return list(self._batches().values())
+    def batches(self) -> tuple[list[pl.DataFrame], list[pl.DataFrame]]:
+        """The batches that no segment is known to hold, columns as they were given.
+
+        First those that are being sealed, or were when a process was killed: one segment holds all of them, or none.
+        """
+        with self._environment.handle.reading() as txn:
+            end = bytes(txn.get(b"w") or b"e")
+            batches = {key: pl.read_ipc_stream(bytes(value)) for key, value in _under(txn, b"e")}
+        return [batches[key] for key in batches if key < end], [batches[key] for key in batches if key >= end]
 
     def seal(self, write: Callable[[pl.DataFrame], str]) -> int:
         """Hand the events to `write`, which puts them into a segment and says its name; how many there were.
 
-        Until the segment is whole the events are here, and then for a moment in both places.
+        Until the segment is whole the events are here, and then for a moment in both places. A seal that was cut short
+        then is done again with the same events, which make the same segment, before the others are sealed.
         """
-        batches = self._batches()
+        cut_short = self.batches()[0]
+        if not cut_short:
+            self._write(lambda txn: txn.put(b"w", _batch(_Numbers.read(txn).batch)))
+        batches = cut_short or self.batches()[0]
         if not batches:
             return 0
-        sealed = pl.concat(batches.values())
+        sealed = pl.concat(batches)
         segment = write(sealed)
 
         def work(txn: Transaction) -> None:
-            numbers = _Numbers.read(txn)
-            for key, batch in batches.items():
-                if txn.delete(key):
-                    numbers.events -= batch.height
+            end = bytes(txn.get(b"w") or b"")
+            for key in [key for key, _ in _under(txn, b"e") if key < end]:
+                txn.delete(key)
+            txn.delete(b"w")
             txn.put(_segment(segment), b"")
+            numbers = _Numbers.read(txn)
+            numbers.events -= sealed.height
             numbers.write(txn)
 
         self._write(work)
-        return sealed.height
+        return sealed.height + (self.seal(write) if cut_short else 0)
 
     # -- helpers
 
@@ -171,10 +184,6 @@ class Journal:
         result = self._environment.handle.write(noting)
         self._online.clear()
         return result
-
-    def _batches(self) -> dict[bytes, pl.DataFrame]:
-        with self._environment.handle.reading() as txn:
-            return {key: pl.read_ipc_stream(bytes(value)) for key, value in _under(txn, b"e")}
 
 
 def _under(txn: Transaction, prefix: bytes) -> Iterator[tuple[bytes, memoryview]]:
@@ -230,6 +239,10 @@ def _state(txn: Transaction, key: bytes) -> State:
 
 def _segment(name: str) -> bytes:
     return b"s" + name.encode()
+
+
+def _batch(number: int) -> bytes:
+    return b"e" + number.to_bytes(8)
 
 
 def _digest(data: bytes) -> bytes:

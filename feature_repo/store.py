@@ -238,6 +238,7 @@ class Store:
         if not isinstance(online, ColumnarOnlineStore) or not online.has_table(self._feast.config, pinned):
             raise StateError(
                 f"{view.name} of spec {spec_digest} is not online, {view.tags['spec_digest']} is: run `larder release`"
+                ", and before it `larder apply` and `larder materialize` where vectors are newer"
             )
         return pinned
 

@@ -14,9 +14,11 @@ from grpc_status import rpc_status
 from grpc_api.calls import AUTHENTICATED, CALLER, REQUEST_ID, TRACEPARENT, Call, new_id, told
 from grpc_api.dispatch import Dispatcher, Refused
 from grpc_api.errors import code_of, to_status
+from grpc_api.hangups import log_no_hangups, reading, writing
 from grpc_api.interactions.handler import log_interactions
 from grpc_api.interactions.intake import Intake
 from grpc_api.rpcs import LOG_INTERACTION, PREDICT_STREAM, SERVICE, UNARY, Rpc
+from grpc_api.security import certified
 from grpc_api.streams import predict_stream
 from grpc_api.telemetry.telemetry import Telemetry
 
@@ -25,6 +27,7 @@ Context = grpc.aio.ServicerContext[bytes, bytes]
 
 def handlers(dispatcher: Dispatcher, intake: Intake | None) -> grpc.GenericRpcHandler[bytes, bytes]:
     """Every method of the service. Requests and answers stay bytes here: what is shed is never parsed."""
+    log_no_hangups()
     unary = {rpc.name: grpc.unary_unary_rpc_method_handler(partial(_unary, dispatcher, rpc)) for rpc in UNARY.values()}
     streams = {
         PREDICT_STREAM.name: grpc.stream_stream_rpc_method_handler(partial(_predict_stream, dispatcher)),
@@ -43,7 +46,8 @@ async def _unary(dispatcher: Dispatcher, rpc: Rpc, payload: bytes, context: Cont
 
 
 async def _predict_stream(dispatcher: Dispatcher, payloads: AsyncIterator[bytes], context: Context) -> None:
-    await predict_stream(dispatcher, payloads, context.write, call_of(PREDICT_STREAM.path, context))
+    call = call_of(PREDICT_STREAM.path, context)
+    await predict_stream(dispatcher, reading(payloads), writing(context.write), call)
 
 
 async def _log_interaction(
@@ -52,7 +56,7 @@ async def _log_interaction(
     call = call_of(LOG_INTERACTION, context)
     code = grpc.StatusCode.OK
     try:
-        await log_interactions(intake, payloads, context.write)
+        await log_interactions(intake, reading(payloads), writing(context.write))
     except asyncio.CancelledError:
         code = grpc.StatusCode.CANCELLED
         raise
@@ -69,7 +73,8 @@ def call_of(path: str, context: Context) -> Call:
     said: dict[str, Any] = dict(context.invocation_metadata() or ())
     remaining = context.time_remaining()
     deadline = float("inf") if remaining is None else time.monotonic() + remaining
-    caller = AUTHENTICATED.get() or told(said.get(CALLER)) or _host(context.peer())
+    named = AUTHENTICATED.get() or certified.over_grpc(context)
+    caller = named or told(said.get(CALLER)) or _host(context.peer())
     traceparent = told(said.get(TRACEPARENT))
     return Call(path, told(said.get(REQUEST_ID)) or new_id(), caller, deadline, traceparent=traceparent)
 

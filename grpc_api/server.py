@@ -86,7 +86,10 @@ class ScoringServer:
 
     def _watched(self) -> Watched:
         events = {} if self._intake is None else self._intake.events
-        lanes = {lane.name: lane for lane in self.lanes.values()}
+
+        def lanes() -> list[Lane]:
+            return [*self.lanes.values(), *([] if self.gateway is None else [self.gateway.lane])]
+
         return Watched(lambda: self.service.release, lanes, events, lambda: self._exposures.dropped)
 
     async def swap(self, release: LoadedRelease) -> None:

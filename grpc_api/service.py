@@ -17,7 +17,6 @@ from grpc_api.messages.explain import ExplainQuery, Explanation
 from grpc_api.messages.predict import Predictions, PredictorScores, PredictQuery
 from grpc_api.messages.recommend import Recommendations, RecommendQuery
 from grpc_api.messages.similar import Similarities, SimilarQuery
-from grpc_api.telemetry.record import note_scores
 from grpc_api.variants import Chosen, chosen
 from predictors.loaded import LoadedRelease
 
@@ -68,9 +67,7 @@ class ScoringService:
         results: dict[int, tuple[PredictorScores, ...]] = {}
         for numbers in alike.values():
             asked = [queries[number] for number in numbers]
-            results |= zip(numbers, predict.predict_many(choices[numbers[0]].release, asked), strict=True)
-        for number, (query, choice) in enumerate(zip(queries, choices, strict=True)):
-            note_scores(choice.release, query.content_ids, query.user_id, results[number], number)
+            results |= zip(numbers, predict.predict_many(choices[numbers[0]].release, asked, numbers), strict=True)
         return [
             self._predictions(*one, results[number])
             for number, one in enumerate(zip(queries, calls, choices, strict=True))

@@ -50,19 +50,34 @@ def build(
     kind: str | Kind = "auto",
     on_stage: Callable[[str], None] | None = None,
 ) -> IndexManifest:
-    """Index every current vector of `embedding`, publish the index if its recall passes, and make it current.
+    """Index every current vector of `embedding`, after the stage `read`; see `build_of`.
 
-    `kind` is a config, or text for `kinds.parse`. `on_stage` hears each stage as it starts: `read`, then `reused`
-    (the same input was built before) or `build` and `recall`, then `publish`. Zero vectors are skipped and counted.
-
-    Raises StateError where nothing is embedded, InputError where a vector holds NaN or infinity, ConfigurationError
-    for a wrong kind, and QualityGateError where recall@10 is under `settings.recall_gate`; nothing changes then.
+    Raises StateError where nothing is embedded.
     """
     stage = on_stage or (lambda _name: None)
     stage("read")
-    plan = _plan(read_vectors(settings, catalog, embedding), kind)
-    with versions.exclusive(settings, embedding):
-        sweep(versions.embedding_dir(settings, embedding))
+    return build_of(settings, catalog, read_vectors(settings, catalog, embedding), kind, stage)
+
+
+def build_of(
+    settings: Settings,
+    catalog: Catalog,
+    vectors: Vectors,
+    kind: str | Kind = "auto",
+    stage: Callable[[str], None] = lambda _name: None,
+) -> IndexManifest:
+    """Index these vectors under the name of their embedding, publish the index if its recall passes, and make it
+    current.
+
+    `kind` is a config, or text for `kinds.parse`. `stage` hears each stage as it starts: `reused` (the same input was
+    built before) or `build` and `recall`, then `publish`. Zero vectors are skipped and counted.
+
+    Raises InputError where a vector holds NaN or infinity, ConfigurationError for a wrong kind, and QualityGateError
+    where recall@10 is under `settings.recall_gate`; nothing changes then.
+    """
+    plan = _plan(vectors, kind)
+    with versions.exclusive(settings, plan.embedding):
+        sweep(versions.embedding_dir(settings, plan.embedding))
         manifest = _built_before(settings, plan)
         if manifest is not None:
             stage("reused")
@@ -70,7 +85,7 @@ def build(
         else:
             manifest = _build(settings, plan, stage)
         stage("publish")
-        versions.switch(settings, embedding, manifest.version)
+        versions.switch(settings, plan.embedding, manifest.version)
         _record(catalog, manifest)
     return manifest
 

@@ -163,6 +163,7 @@ class IVF(Kind):
         """Lists over a flat quantiser; k-means is spherical under the inner product and seeded by FAISS's constant."""
         index: Any = faiss.index_factory(dim, f"IVF{self.nlist},Flat", faiss.METRIC_INNER_PRODUCT)
         index.nprobe = self.nprobe
+        index.cp.min_points_per_centroid = 1  # `sized` gives lists rows enough; of those a user names FAISS would warn
         return index
 
     def effort(self, rows: int, share: float) -> float:

@@ -78,7 +78,7 @@ def read_manifest(folder: Path, verify: bool = True) -> IndexManifest:
     Raises StateError where the manifest or a file is missing, damaged or another's. The manifest's own digest is
     compared always.
     """
-    mend = "build it again with `larder index`, or take another version with `larder rollback`"
+    mend = "build it again with `larder index` (that of users: `larder release`), or `larder index --rollback`"
     try:
         values = json.loads((folder / MANIFEST_FILE).read_bytes())
         if values.pop("digest") != _digest(values):

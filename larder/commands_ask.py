@@ -64,7 +64,9 @@ def recommend(
     user: Annotated[str, typer.Argument(help="For whom.")],
     k: Annotated[int, typer.Option("-k", help="How many contents.", min=1)] = 10,
     predictor: Annotated[str, typer.Option(help="Which predictor scores; default: the release's for users.")] = "",
-    embedding: Annotated[str, typer.Option(help="Which embedding finds candidates; default: the release's.")] = "",
+    embedding: Annotated[
+        str, typer.Option(help="Which embedding finds candidates; default: the user's own, else the release's.")
+    ] = "",
     pool: Annotated[int, typer.Option(help="Candidates found and scored; default: 10 k, 200 at least.", min=0)] = 0,
     diversity: Annotated[float, typer.Option(help="0: the best scores only; 1: the most unlike contents.")] = 0.2,
     exclude: Annotated[list[str] | None, typer.Option(help="A content that is not wanted; repeatable.")] = None,

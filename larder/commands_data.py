@@ -165,7 +165,8 @@ def index(
         if not names:
             raise StateError("nothing is embedded yet: run `larder embed`")
         if prune:
-            show.pruned(space.display, steps.prune_indexes(space, names, keep), as_json)
+            users = [name for name in space.catalog.user_ledger.embeddings() if versions.history(space.settings, name)]
+            show.pruned(space.display, steps.prune_indexes(space, embeddings or [*names, *users], keep), as_json)
             return
         if rollback:
             manifests = [versions.rollback(space.settings, name) for name in names]

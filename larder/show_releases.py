@@ -22,7 +22,7 @@ def release(display: Display, manifest: pins.ReleaseManifest, as_json: bool) -> 
         print_json(manifest.to_json())
         return
     facts: dict[str, object] = {f"predictor {k}": pin.version for k, pin in manifest.predictors.items()}
-    facts |= {f"index {k}": version for k, version in manifest.indexes.items()}
+    facts |= {f"index {k}": version for k, version in manifest.every_index.items()}
     display.facts(f"release {manifest.version}", facts)
 
 

@@ -73,7 +73,10 @@ def read_status(settings: Settings, catalog: Catalog) -> Status:
         contents=catalog.count_contents(),
         users=catalog.count_users(),
         embeddings=_embeddings(settings, catalog) + _user_embeddings(settings, catalog),
-        indexes={name: next(iter(versions.history(settings, name)), None) for name in registered},
+        indexes={
+            name: next(iter(versions.history(settings, name)), None)
+            for name in [*registered, *catalog.user_ledger.embeddings()]
+        },
         models={name: model for name in PREDICTORS if (model := current(settings, name))},
         encoders={
             name: EncoderStatus(version.version, version.facts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -135,8 +135,9 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class LoadedRelease:
-    """A release in memory: its parts match. `facts` are along the indexes. With the release in use comes the experiment
-    that runs, so that both are swapped in one step.
+    """A release in memory: its parts match. `users` has, for each embedding of users, the contents in its space, lifted
+    (see `indexers.inner_product`); `facts` are along these and the other indexes. With the release in use comes the
+    experiment that runs, so that both are swapped in one step.
     """
 
     manifest: ReleaseManifest
@@ -145,6 +146,7 @@ class LoadedRelease:
     indexes: Mapping[str, VectorIndex]
     encoders: Encoders
     facts: Facts
+    users: Mapping[str, VectorIndex] = field(default_factory=dict)
     experiment: LoadedExperiment | None = None
 
     @property

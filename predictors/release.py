@@ -15,7 +15,7 @@ from feature_repo.facts import read_facts
 from feature_repo.settings import Settings
 from indexers.search import VectorIndex
 from indexers.versions import IndexManifest, resolve
-from predictors import experiments, prepared, shelf, versions
+from predictors import experiments, prepared, shelf, user_spaces, versions
 from predictors.base import Preparing, load_predictor
 from predictors.loaded import Encoders, FeatureReader, LoadedExperiment, LoadedRelease, Model, VersionedReader
 from predictors.pins import EmbeddingPin, PredictorPin, ReleaseManifest
@@ -37,11 +37,19 @@ def create(settings: Settings, catalog: Catalog, predictors: Sequence[str]) -> R
 
 
 def pin_current(settings: Settings, catalog: Catalog, predictors: Sequence[str]) -> ReleaseManifest:
-    """The current models, indexes and embeddings as a release that is not in use. Raises StateError as `create`."""
+    """The current models, indexes and embeddings as a release that is not in use; the indexes that users' vectors are
+    searched for in are brought up to date for it. Raises StateError as `create`.
+    """
     problems = [] if predictors else ["no predictor is named: name at least one to serve"]
     embeddings = _embedding_pins(settings, catalog, problems)
     models = _each("predictor", predictors, lambda name: _load_model(settings, name), problems)
     indexes = _each("index", embeddings, lambda name: resolve(settings, name), problems)
+    users = _each(
+        "embedding of users",
+        catalog.user_ledger.embeddings(),
+        lambda name: user_spaces.pin(settings, catalog, name),
+        problems,
+    )
     manifest = ReleaseManifest(
         embeddings=embeddings,
         indexes={name: index.version for name, index in indexes.items()},
@@ -49,6 +57,7 @@ def pin_current(settings: Settings, catalog: Catalog, predictors: Sequence[str])
             name: PredictorPin(model.predictor.version, model.predictor.service) for name, model in models.items()
         },
         defaults=_defaults(settings, embeddings),
+        users=users,
     )
     _agree("cannot release", problems + disagreements(manifest, models, indexes))
     return manifest
@@ -87,32 +96,33 @@ def assemble(
     models = _each(
         "predictor", manifest.predictors, lambda n: _load_model(settings, n, manifest.predictors[n].version), problems
     )
+    every = manifest.every_index
     indexes = (
-        _each("index", manifest.indexes, lambda n: VectorIndex.load(settings, n, manifest.indexes[n]), problems)
+        _each("index", every, lambda n: VectorIndex.load(settings, n, every[n]), problems)
         if like is None
-        else like.indexes
+        else {**like.indexes, **like.users}
     )
     problems += disagreements(manifest, models, {n: index.manifest for n, index in indexes.items()})
-    pins = {name: (pin.spec_digest, pin.dim) for name, pin in manifest.embeddings.items()}
-    readers = _each("online", ["store"], lambda _: store.pinned(pins), problems)
+    readers = _each("online", ["store"], lambda _: store.pinned(manifest.specs), problems)
     _agree(f"release {manifest.version} cannot be served", problems)
     models = _each(
         "prepared table of", models, lambda n: _with_prepared(settings, models[n], readers["store"]), problems
     )
     _agree(f"release {manifest.version} cannot be served", problems)
     if like is not None:
-        return LoadedRelease(manifest, readers["store"], models, indexes, like.encoders, like.facts)
+        return replace(like, manifest=manifest, store=readers["store"], models=models)
     serving = settings.model_copy(update={"media_seconds": min(settings.media_seconds, settings.raw_seconds)})
-    encoders = Encoders(manifest.embeddings, lambda name: load_pinned(name, serving, pins[name][0]))
+    encoders = Encoders(manifest.embeddings, lambda name: load_pinned(name, serving, manifest.specs[name][0]))
     facts = read_facts(settings, {name: index.content_ids for name, index in indexes.items()})
-    return LoadedRelease(manifest, readers["store"], models, indexes, encoders, facts)
+    users = {name: indexes.pop(name) for name in manifest.users}
+    return LoadedRelease(manifest, readers["store"], models, indexes, encoders, facts, users)
 
 
 def prepare(settings: Settings, catalog: Catalog, store: VersionedReader, manifest: ReleaseManifest) -> dict[str, int]:
     """Bring up to date what the release's predictors make of contents ahead of requests, and drop what no release in
     use or to go back to has; how many contents were made anew, by predictor.
     """
-    reader = store.pinned({name: (pin.spec_digest, pin.dim) for name, pin in manifest.embeddings.items()})
+    reader = store.pinned(manifest.specs)
     made = {}
     for name, pin in sorted(manifest.predictors.items()):
         predictor = load_predictor(settings, name, pin.version)
@@ -131,9 +141,10 @@ def disagreements(
     indexes: Mapping[str, IndexManifest],
 ) -> list[str]:
     """What of the models and the indexes is not as pinned, each with its mend."""
-    pins = {name: pin.spec_digest for name, pin in manifest.embeddings.items()}
+    pins = {name: spec_digest for name, (spec_digest, _) in manifest.specs.items()}
     found = [
-        f"index {name} holds vectors of spec {index.spec_digest}, not {pins[name]}: run `larder index {name}`"
+        f"index {name} holds vectors of spec {index.spec_digest}, not {pins[name]}: "
+        f"run `larder {'release' if name in manifest.users else f'index {name}'}`"
         for name, index in indexes.items()
         if index.spec_digest != pins[name]
     ]
@@ -192,7 +203,7 @@ def _with_prepared(settings: Settings, model: Model, reader: FeatureReader) -> M
 
 
 def _same_indexes(one: ReleaseManifest, other: ReleaseManifest) -> bool:
-    return (one.embeddings, one.indexes) == (other.embeddings, other.indexes)
+    return (one.embeddings, one.indexes, one.users) == (other.embeddings, other.indexes, other.users)
 
 
 def _each(kind: str, names: Iterable[str], load_one: Callable[[str], T], problems: list[str]) -> dict[str, T]:

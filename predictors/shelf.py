@@ -102,15 +102,15 @@ def in_reach(settings: Settings, *, broken: bool = False) -> list[ReleaseManifes
 
 def pinned_indexes(settings: Settings, embedding: str) -> set[str]:
     """Versions of an embedding's index that a release in reach needs: not to be pruned."""
-    return {one.indexes[embedding] for one in in_reach(settings) if embedding in one.indexes}
+    return {one.every_index[embedding] for one in in_reach(settings) if embedding in one.every_index}
 
 
 def pinned_specs(settings: Settings) -> dict[str, set[str]]:
     """Digests, by embedding, of the specs that a release in reach needs: not to be pruned."""
     pinned: dict[str, set[str]] = {}
     for manifest in in_reach(settings):
-        for name, pin in manifest.embeddings.items():
-            pinned.setdefault(name, set()).add(pin.spec_digest)
+        for name, (spec_digest, _) in manifest.specs.items():
+            pinned.setdefault(name, set()).add(spec_digest)
     return pinned
 
 

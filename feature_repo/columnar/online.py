@@ -20,17 +20,11 @@ from feast.protos.feast.types.Value_pb2 import Value
 from feast.repo_config import FeastConfigBaseModel
 from pydantic import StrictStr
 
-from feature_repo.columnar.layout import View, ViewLayout, fields_of
+from feature_repo.columnar import lifecycle
+from feature_repo.columnar.layout import View, fields_of
 from feature_repo.columnar.places import Places
 from feature_repo.columnar.plans import Plans
-from feature_repo.columnar.request import (
-    EntityColumn,
-    EntityRows,
-    ViewRead,
-    columns_of,
-    table_name,
-    versions_of,
-)
+from feature_repo.columnar.request import EntityColumn, EntityRows, ViewRead, columns_of, table_name, versions_of
 from feature_repo.columnar.response import (
     PRESENT,
     ColumnarOnlineResponse,
@@ -226,18 +220,9 @@ class ColumnarOnlineStore(OnlineStore):
         """
         environment = self._places.writable(config)
         for view in tables_to_delete:
-            if (name := table_name(config, view)) in environment.tables():
-                environment.drop(name)
-            self.drop_versions(config, view)
+            lifecycle.drop(environment, table_name(config, view))
         for view in tables_to_keep:
-            name = table_name(config, view)
-            if name not in environment.tables():
-                environment.create(name, ViewLayout(view, ()).desired())
-                continue
-            stored = environment.table(name).schema
-            desired = ViewLayout(view, stored).desired()
-            if set(desired) != set(stored):
-                environment.evolve(name, desired)
+            lifecycle.create_or_evolve(environment, table_name(config, view), view)
 
     def has_table(self, config: RepoConfig, view: View) -> bool:
         """Whether the view, in the version that its tag tells, has a table."""
@@ -245,19 +230,11 @@ class ColumnarOnlineStore(OnlineStore):
 
     def drop_versions(self, config: RepoConfig, view: View, keep: Collection[str] = ()) -> None:
         """Drop the tables of the view's other versions, but for those in `keep`."""
-        environment = self._places.writable(config)
-        own = table_name(config, view)
-        for name in environment.tables():
-            before, at, version = name.rpartition("@")
-            if at and before == own.rpartition("@")[0] and name != own and version not in keep:
-                environment.drop(name)
+        lifecycle.drop_others(self._places.writable(config), table_name(config, view), keep)
 
     def teardown(self, config: RepoConfig, tables: Sequence[View], entities: Sequence[Entity]) -> None:
         """Drop every table of the project; other projects in the same place stay."""
-        environment = self._places.writable(config)
-        for name in environment.tables():
-            if name.startswith(f"{config.project}/"):
-                environment.drop(name)
+        lifecycle.drop_project(self._places.writable(config), config.project)
 
     async def close(self) -> None:
         """Close the storage; the next use opens it again."""

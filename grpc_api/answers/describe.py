@@ -20,7 +20,7 @@ def describe(release: LoadedRelease, limits: Limits) -> Description:
             EmbeddingInfo(name, pin.dim, pin.spec_digest, pin.query_modalities)
             for name, pin in sorted(release.manifest.embeddings.items())
         ),
-        indexes=tuple(_index_info(index.manifest) for _, index in sorted(release.indexes.items())),
+        indexes=tuple(_index_info(index.manifest) for _, index in sorted({**release.indexes, **release.users}.items())),
         limits=limits,
         variants=variants(release),
     )
@@ -37,7 +37,7 @@ def probes(release: LoadedRelease) -> dict[str, Callable[[], object]]:
 def _probes(release: LoadedRelease, prefix: str) -> dict[str, Callable[[], object]]:
     nobody = ["larder-health"]
     services = sorted({pin.service for pin in release.manifest.predictors.values()})
-    models, indexes = release.models.items(), release.indexes.items()
+    models, indexes = release.models.items(), {**release.indexes, **release.users}.items()
     return {
         f"{prefix}store": lambda: [release.store.read(service, nobody) for service in services],
         **{f"{prefix}index/{name}": partial(index.vectors_of, nobody) for name, index in indexes},

@@ -26,18 +26,26 @@ _KNOWN = Wanted(frozenset(), stamps=frozenset({"content_meta"}))
 
 def predict(release: LoadedRelease, query: PredictQuery) -> tuple[PredictorScores, ...]:
     """What each predictor says of all candidates. Raises NotFoundError for an unknown predictor."""
-    found = _predict(release, query.predictors, query.content_ids, query.user_id)
-    note_scores(release, query.content_ids, query.user_id, found)
+    [found] = predict_many(release, [query], [0])
     return found
 
 
-def predict_many(release: LoadedRelease, queries: Sequence[PredictQuery]) -> list[tuple[PredictorScores, ...]]:
-    """`predict` of several queries for the same predictors, at the cost of one for all their candidates."""
-    ids = [content_id for query in queries for content_id in query.content_ids]
-    users = [query.user_id for query in queries for _ in query.content_ids]
-    found = _predict(release, queries[0].predictors, ids, users)
-    ends = list(accumulate(len(query.content_ids) for query in queries))
-    return [tuple(one.part(start, end) for one in found) for start, end in pairwise([0, *ends])]
+def predict_many(
+    release: LoadedRelease, queries: Sequence[PredictQuery], numbers: Sequence[int]
+) -> list[tuple[PredictorScores, ...]]:
+    """`predict` of several queries for the same predictors, at the cost of one for all their candidates.
+
+    `numbers` are the places of their calls among those under way.
+    """
+    first, *others = queries
+    ids = [content_id for query in queries for content_id in query.content_ids] if others else first.content_ids
+    users: Users = [query.user_id for query in queries for _ in query.content_ids] if others else first.user_id
+    found = _predict(release, first.predictors, ids, users)
+    ends = accumulate(len(query.content_ids) for query in queries)
+    parts = [tuple(one.part(*span) for one in found) for span in pairwise([0, *ends])] if others else [found]
+    for query, number, scores in zip(queries, numbers, parts, strict=True):
+        note_scores(release, query.content_ids, query.user_id, scores, number)
+    return parts
 
 
 def _predict(

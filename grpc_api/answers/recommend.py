@@ -1,4 +1,4 @@
-"""Recommend: candidates that are near to what a user liked, or popular; scored; spread over unlike contents."""
+"""Recommend: candidates that suit a user, or are popular; scored; spread over unlike contents."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import numpy.typing as npt
 from feature_repo.columns import Mask
 from feature_repo.errors import NotFoundError
 from feature_repo.facts import Facts, Rows
+from grpc_api.answers.candidates import candidates
 from grpc_api.answers.diversity import diversified
-from grpc_api.answers.filters import along, meeting
+from grpc_api.answers.filters import meeting
 from grpc_api.answers.histories import History, history_of
 from grpc_api.answers.names import named
 from grpc_api.answers.predict import predict
@@ -25,7 +26,6 @@ from predictors.base import PREDICTORS
 from predictors.loaded import LoadedRelease
 
 _FOR_USERS = "interest"  # the feature service of predictors that score for a user
-_LIKES = 5  # of the last liked contents, neighbours are looked for: each is a search
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +52,16 @@ def recommend(release: LoadedRelease, query: RecommendQuery, k: int, pool: int, 
         history = history_of(release, query.user_id)
     eligible = _eligible(release.facts, query, history)
     with stage("search"):
-        near = _near(release.facts, index, history, eligible, pool)
-    scored = _scored(release, query.user_id, name, _line(release.facts, near, eligible), k, pool, call)
+        own = next((one for one in history.vectors if query.embedding in ("", one)), None)
+        found = candidates(release, own, index, history, eligible, pool)
+    scored = _scored(release, query.user_id, name, _line(release.facts, found.rows, eligible), k, pool, call)
     chosen = _chosen(index, scored, k, query.diversity)
     titles = release.facts.titles([content_id for content_id, _ in chosen])
     return Recommended(
         predictor=name,
         version=model.predictor.version,
-        embedding=index.manifest.embedding if index and len(near) else "",
-        source=Source.RECENT_LIKES if len(near) else Source.POPULAR,
+        embedding=found.embedding,
+        source=found.source,
         contents=[Recommendation(content_id, score, titles[content_id]) for content_id, score in chosen],
     )
 
@@ -76,10 +77,11 @@ def _default_predictor(release: LoadedRelease) -> str:
 
 
 def _index(release: LoadedRelease, embedding: str) -> VectorIndex | None:
-    """The index of that name, of the release's default for contents, or None where it has neither."""
+    """Whose vectors say what contents are alike: the index of that name, else of the release's default for contents."""
     if embedding:
-        return named("embedding", embedding, release.indexes)
-    return release.indexes.get(release.manifest.defaults.get("content", ""))
+        named("embedding", embedding, {**release.indexes, **release.users})
+    default = release.manifest.defaults.get("content", "")
+    return release.indexes.get(embedding, release.indexes.get(default))
 
 
 def _eligible(facts: Facts, query: RecommendQuery, history: History) -> Mask:
@@ -90,29 +92,11 @@ def _eligible(facts: Facts, query: RecommendQuery, history: History) -> Mask:
     return mask
 
 
-def _near(facts: Facts, index: VectorIndex | None, history: History, eligible: Mask, pool: int) -> Rows:
-    """Rows of the `pool` contents that are nearest to any of the last liked ones, nearest first.
-
-    To any of them, not to their mean: that may lie between a user's interests, near to none of them.
-    """
-    if index is None:
-        return np.empty(0, np.int64)
-    embedding = index.manifest.embedding
-    liked = [content_id for content_id in history.liked if content_id in index][:_LIKES]
-    vectors, _ = index.vectors_of(liked)
-    lists = index.search(vectors, pool, allowed=along(facts, eligible, embedding))
-    cosines: dict[str, float] = {}
-    for found in lists:
-        for content_id, cosine in found:
-            cosines[content_id] = max(cosine, cosines.get(content_id, -1.0))
-    return facts.rows_of(sorted(cosines, key=lambda content_id: -cosines[content_id])[:pool])
-
-
-def _line(facts: Facts, near: Rows, eligible: Mask) -> Rows:
-    """All rows that may be shown: those that are near, then the others, the most popular first."""
+def _line(facts: Facts, found: Rows, eligible: Mask) -> Rows:
+    """All rows that may be shown: those that were found, then the others, the most popular first."""
     rest = eligible.copy()
-    rest[near] = False
-    return np.concatenate([near, facts.popular[rest[facts.popular]]])
+    rest[found] = False
+    return np.concatenate([found, facts.popular[rest[facts.popular]]])
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ TIMEOUT = "x-timeout-ms"
 DEFAULT_MS = 30_000
 MOST_MS = 600_000
 JSON = "application/json"
+CERTIFIED = "certified"  # in a request's state: the caller that a certificate names
 
 
 class _UnfitError(Exception):
@@ -45,10 +46,10 @@ class Answerer:
     async def answer(self, rpc: Rpc, request: Request) -> Response:
         """The answer as JSON, or a refusal."""
         call = Call(rpc.path, told(request.headers.get(REQUEST_ID)) or new_id())
+        call.caller = request.state[CERTIFIED] or told(request.headers.get(CALLER)) or _host(request)
         call.traceparent = told(request.headers.get(TRACEPARENT))
         try:
-            named = self._gate.admit(request.headers.getlist(AUTHORIZATION), rpc.role)
-            call.caller = named or told(request.headers.get(CALLER)) or _host(request)
+            call.caller = self._gate.admit(request.headers.getlist(AUTHORIZATION), rpc.role) or call.caller
             call.deadline = time.monotonic() + _timeout_s(request)
             text = await self._text(rpc, request, call)
         except Refused as refused:

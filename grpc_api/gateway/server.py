@@ -15,8 +15,9 @@ from feature_repo.errors import UnavailableError
 from feature_repo.settings import Settings
 from grpc_api.dispatch import Dispatcher
 from grpc_api.gateway.app import make_app
-from grpc_api.gateway.calls import Answerer
+from grpc_api.gateway.calls import CERTIFIED, Answerer
 from grpc_api.lane import Lane
+from grpc_api.security import certified
 from grpc_api.security.guard import Guard
 
 HEAD_S = 10  # a request's head takes no longer, or the connection is closed
@@ -30,8 +31,8 @@ class Gateway:
     def __init__(self, settings: Settings, dispatcher: Dispatcher, guard: Guard, ready: Callable[[], bool]) -> None:
         self._socket = _bound(settings)
         self.port: int = self._socket.getsockname()[1]
-        self._lane = Lane("json", settings.max_waiting, settings.max_waiting_s)
-        answerer = Answerer(dispatcher, guard.gate, self._lane, settings.max_payload_bytes)
+        self.lane = Lane("json", settings.max_waiting, settings.max_waiting_s)
+        answerer = Answerer(dispatcher, guard.gate, self.lane, settings.max_payload_bytes)
         certificates = guard.certificates
         config = uvicorn.Config(
             make_app(answerer, ready, settings.http_origins),
@@ -51,7 +52,7 @@ class Gateway:
 
     async def start(self) -> None:
         """Answer from here on."""
-        self._lane.start()
+        self.lane.start()
         self._serving = asyncio.create_task(self._server.serve(sockets=[self._socket]))
         while not self._server.started:
             await asyncio.wait([self._serving], timeout=0.01)
@@ -64,7 +65,7 @@ class Gateway:
             self._server.config.timeout_graceful_shutdown = math.ceil(grace_s)
             self._server.should_exit = True
             await self._serving
-        await self._lane.close()
+        await self.lane.close()
 
 
 class _EmbeddedServer(uvicorn.Server):
@@ -76,12 +77,15 @@ class _EmbeddedServer(uvicorn.Server):
 
 
 class _PunctualProtocol(H11Protocol):
-    """HTTP/1.1 that hangs up on those who never finish the head of a request: uvicorn would wait for ever."""
+    """HTTP/1.1 that says whose certificate a connection showed, and hangs up on those who never finish the head of a
+    request: uvicorn would wait for ever.
+    """
 
     _late: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.app_state = {CERTIFIED: certified.over_http(transport)}  # of which each request gets a copy
         self._watch()
 
     def data_received(self, data: bytes) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import grpc
 
-from feature_repo.errors import DeniedError, UnauthenticatedError
-from grpc_api.calls import AUTHENTICATED, REQUEST_ID, Call, new_id, told
+from feature_repo.errors import DeniedError, LarderError, UnauthenticatedError
+from grpc_api.calls import AUTHENTICATED
 from grpc_api.dispatch import Refused
 from grpc_api.errors import code_of, to_status
-from grpc_api.handlers import Context, abort
+from grpc_api.handlers import Context, abort, call_of
 from grpc_api.rpcs import ROLES
 from grpc_api.security.gate import AUTHORIZATION, Gate
 from grpc_api.security.roles import Role
@@ -34,21 +35,17 @@ class Doorkeeper(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # gener
         """The method's handler, or one that refuses."""
         path: str = details.method
         if not path.startswith(OPEN):
-            said = list(details.invocation_metadata)
+            said = details.invocation_metadata
+            given = [value for name, value in said if name == AUTHORIZATION and isinstance(value, str)]
             try:
-                given = [value for name, value in said if name == AUTHORIZATION and isinstance(value, str)]
                 AUTHENTICATED.set(self._gate.admit(given, ROLES.get(path, Role.ADMIN)))
             except (UnauthenticatedError, DeniedError) as error:
-                call = Call(path, told(dict(said).get(REQUEST_ID)) or new_id())
-                refused = Refused(to_status(error, path, call.request_id))
-                self._telemetry.count(call, code_of(refused.status))
-                return _refusal(refused)
+                # Of streams, whatever the method is: gRPC reads the request of any other kind before it calls this.
+                return grpc.stream_stream_rpc_method_handler(partial(self._refuse, path, error))
         return await continuation(details)
 
-
-def _refusal(refused: Refused) -> Handler:
-    async def refuse(_: AsyncIterator[bytes], context: Context) -> None:
+    async def _refuse(self, path: str, error: LarderError, _: AsyncIterator[bytes], context: Context) -> None:
+        call = call_of(path, context)
+        refused = Refused(to_status(error, path, call.request_id))
+        self._telemetry.count(call, code_of(refused.status))
         await abort(context, refused)
-
-    # Of streams, whatever the method is: gRPC reads the request of any other kind before it calls the handler.
-    return grpc.stream_stream_rpc_method_handler(refuse)

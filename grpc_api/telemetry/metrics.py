@@ -57,12 +57,12 @@ class Histogram:
 class Watched:
     """What is looked at when the metrics are read, and not before: it costs calls nothing.
 
-    `release` gives the one that answers, `lanes` are by name, `events` are those of LogInteraction by their outcome,
-    `exposures_dropped` gives how many answers of an experiment were not written down.
+    `release` gives the one that answers, `lanes` those there are, `events` are those of LogInteraction by their
+    outcome, `exposures_dropped` gives how many answers of an experiment were not written down.
     """
 
     release: Callable[[], LoadedRelease]
-    lanes: Mapping[str, Lane]
+    lanes: Callable[[], Sequence[Lane]]
     events: Mapping[str, int]
     exposures_dropped: Callable[[], int]
 
@@ -100,7 +100,7 @@ class Metrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Everything, as it is now."""
-        watched, lanes = self._watched, self._watched.lanes.items()
+        watched, lanes = self._watched, self._watched.lanes()
         yield _histograms("call", "From when a call was received to its answer", ("rpc", "code"), self._seconds)
         yield _histograms("stage", "What a stage of a call took", ("rpc", "stage"), self._stages)
         for name, meaning, labels, counts in (
@@ -122,7 +122,7 @@ class Metrics(Collector):
         ):
             yield _filled(CounterMetricFamily(f"larder_{name}", f"{meaning}.", labels=labels), counts)
         waiting = GaugeMetricFamily("larder_waiting_calls", "Calls that wait for a lane.", labels=("lane",))
-        yield _filled(waiting, {(name,): lane.waiting for name, lane in lanes})
+        yield _filled(waiting, {(lane.name,): lane.waiting for lane in lanes})
         yield from _info(watched.release())
 
 
@@ -139,8 +139,8 @@ def _filled(family: CounterMetricFamily | GaugeMetricFamily, counts: Mapping[Any
     return family
 
 
-def _shed(lanes: Iterable[tuple[str, Lane]]) -> dict[Labels, int]:
-    return {(name, reason): calls for name, lane in lanes for reason, calls in list(lane.shed.items())}
+def _shed(lanes: Iterable[Lane]) -> dict[Labels, int]:
+    return {(lane.name, reason): calls for lane in lanes for reason, calls in list(lane.shed.items())}
 
 
 def _prepared(release: LoadedRelease) -> Mapping[Labels, int]:

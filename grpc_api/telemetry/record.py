@@ -115,7 +115,7 @@ def note_scores(
     content_ids: Sequence[str],
     user_id: str | None,
     scores: Sequence[PredictorScores],
-    number: int = 0,
+    number: int,
 ) -> None:
     """Of the calls under way that with this number scored these contents of the store."""
     records = _UNDER_WAY.get()

@@ -158,16 +158,16 @@ class InterestExamination:
 
     def _requests(self) -> Iterator[tuple[str, int, Rows]]:
         """Each user who engaged with something, a test row of the user, and the contents to choose from: those not
-        met in training. Where all test contents are new, those alone that nobody met in training or validation.
+        met before. Where all test contents are new, those alone that nobody met.
         """
         examples, splits = self._examples, self._examples.splits
-        users = examples.columns.objects("user_id")[splits.train]
+        earlier = np.concatenate([splits.train, splits.valid])
+        users = examples.columns.objects("user_id")[earlier]
         met = np.zeros(examples.contents.rows, np.bool_)
-        met[examples.items[splits.train]] = True
+        met[examples.items[earlier]] = True
         new = not met[examples.items[splits.test]].any()
-        met[examples.items[splits.valid]] = True
         first = {user: int(row) for user, row in zip(self._users[::-1], self._rows[::-1], strict=True)}
         for user in self._wanted:
             mine = np.zeros(len(met), np.bool_)
-            mine[examples.items[splits.train[users == user]]] = True
+            mine[examples.items[earlier[users == user]]] = True
             yield user, first[user], np.flatnonzero(~(met if new else mine))

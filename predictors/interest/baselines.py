@@ -1,4 +1,4 @@
-"""Naive answers to who engages with what, each learnt from the training encounters alone.
+"""Naive answers to who engages with what, each learnt from the encounters before the test alone.
 
 What a predictor has to beat: a constant, the content's own share of engaged encounters, and the biases of user and
 content. For lists: how often a content engaged, matrix factorisation, and likeness to what the user engaged with.
@@ -133,8 +133,9 @@ def ranking_baselines(examples: EventExamples) -> dict[str, Fit]:
 
 
 def _learnt(examples: EventExamples) -> tuple[Users, Items, Floats]:
-    train = examples.splits.train
-    return examples.columns.objects("user_id")[train], examples.items[train], examples.labels["engaged"][train]
+    """Users, items and labels of all rows before the test: a baseline chooses nothing that would need validation."""
+    rows = np.concatenate([examples.splits.train, examples.splits.valid])
+    return examples.columns.objects("user_id")[rows], examples.items[rows], examples.labels["engaged"][rows]
 
 
 def _shrunken(groups: npt.NDArray[Any], values: Floats, count: int) -> Floats:

@@ -105,7 +105,7 @@ class InterestCatBoost:
     def score(self, columns: Columns) -> Scores:
         """Score every row; see `Predictor.score`."""
         if columns.rows == 0:
-            return Scores(np.empty(0), np.empty((0, 2)), np.empty(0, np.int64), {"rank": np.empty(0)})
+            return _no_scores()
         return self.score_matrix(self.assembler(columns))
 
     @property
@@ -129,6 +129,8 @@ class InterestCatBoost:
 
     def score_prepared(self, columns: Columns, contents: Matrix, met: Matrix) -> Scores:
         """The features that hang on the user, and the trees; see `Preparing.score_prepared`."""
+        if columns.rows == 0:  # of which CatBoost complains on stderr
+            return _no_scores()
         assembler = self.assembler
         candidates, related = assembler.unpacked(contents), assembler.unpacked(met)
         return self.score_matrix(assembler.matrix(columns, candidates, related, assembler.crowd))
@@ -219,6 +221,10 @@ def _fit(train: Pool, valid: Pool, config: InterestTreesConfig, run: Run, curve:
         for loss in losses[key]["Logloss"]:
             run.metric(curve, split, loss)
     return model
+
+
+def _no_scores() -> Scores:
+    return Scores(np.empty(0), np.empty((0, 2)), np.empty(0, np.int64), {"rank": np.empty(0)})
 
 
 def _require_learnable(engaged: Floats) -> None:

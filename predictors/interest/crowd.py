@@ -1,4 +1,4 @@
-"""What all users together say of contents: biases, and factors in which contents liked by the same users lie close."""
+"""What all users together say of contents: biases, factors of who liked what, and of who met what."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 from scipy.sparse import csr_matrix
 from scipy.sparse.linalg import svds
 
+from predictors.interest.company import Company
 from predictors.labels import Floats
 
 Ints = npt.NDArray[np.int64]
@@ -24,43 +25,52 @@ _SHRINK = 20.0  # users that a content's factors are shrunken by
 class Crowd:
     """Of m contents, and in a last row of one that nobody has met: `bias` (m + 1,) of the reactions to it above or
     below what its users give others, `counts` (m + 1,) of its encounters, `taste` (m + 1, k) factors of who liked
-    what and `company` (m + 1, k) of who met what. `level` is the mean reaction.
+    what. `company` says who met what. `level` is the mean reaction.
     """
 
     level: float
     bias: Matrix
     counts: Matrix
     taste: Matrix
-    company: Matrix
+    company: Company
 
     @classmethod
-    def fit(cls, users: Ints, items: Ints, reactions: Floats, prior: Floats, factors: int, pull: float) -> Crowd:
-        """From n encounters of users with contents 0 to m - 1. A bias starts at `prior` (m,) and counts it as `pull`
-        encounters.
-        """
+    def fit(
+        cls, users: Ints, items: Ints, reactions: Floats, prior: Floats, company: Company, factors: int, pull: float
+    ) -> Crowd:
+        """From n encounters of users with contents 0 to m - 1; see `fit_biases`."""
         m, level = len(prior), float(reactions.mean())
         counts = np.bincount(items, minlength=m).astype(np.float64)
-        per_user = np.bincount(users)
-        of_user, bias = np.zeros(len(per_user)), prior
-        for _ in range(_SWEEPS):
-            sums = np.bincount(items, reactions - level - of_user[users], m)
-            bias = (sums + pull * prior) / (counts + pull)
-            of_user = np.bincount(users, reactions - level - bias[items]) / (per_user + pull)
+        bias, of_user = fit_biases(users, items, reactions, prior, pull)
         left = reactions - level - bias[items] - of_user[users]
         taste = _factors(users, items, left, counts, factors)
-        company = _factors(users, items, 1 / np.sqrt(per_user[users]), counts, factors)
         ended_bias, ended_counts = (np.r_[values, 0.0].astype(np.float32) for values in (bias, counts))
         return cls(level, ended_bias, ended_counts, taste, company)
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """As saved."""
-        named = {"bias": self.bias, "counts": self.counts, "taste": self.taste, "company": self.company}
-        return {"level": np.array(self.level), **named}
+        company = {"company": self.company.factors, "unmet": self.company.unmet}
+        return {"level": np.array(self.level), "bias": self.bias, "counts": self.counts, "taste": self.taste, **company}
 
     @classmethod
     def of(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Crowd:
         """What `arrays` gave."""
-        return cls(float(arrays["level"]), *(arrays[name] for name in ("bias", "counts", "taste", "company")))
+        company = Company(arrays["company"], arrays["unmet"])
+        return cls(float(arrays["level"]), arrays["bias"], arrays["counts"], arrays["taste"], company)
+
+
+def fit_biases(users: Ints, items: Ints, reactions: Floats, prior: Floats, pull: float) -> tuple[Floats, Floats]:
+    """Biases of contents (m,) and of users around the mean reaction, each fitted to what the other leaves. A content's
+    starts at `prior` (m,) and counts it as `pull` encounters.
+    """
+    m, level = len(prior), reactions.mean()
+    counts, per_user = np.bincount(items, minlength=m), np.bincount(users)
+    of_user, bias = np.zeros(len(per_user)), prior
+    for _ in range(_SWEEPS):
+        sums = np.bincount(items, reactions - level - of_user[users], m)
+        bias = (sums + pull * prior) / (counts + pull)
+        of_user = np.bincount(users, reactions - level - bias[items]) / (per_user + pull)
+    return bias, of_user
 
 
 def _factors(users: Ints, items: Ints, values: Floats, counts: Floats, k: int) -> Matrix:

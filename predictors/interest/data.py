@@ -19,6 +19,7 @@ from feature_repo.contracts import digest
 from feature_repo.errors import StateError
 from feature_repo.events import EventLog
 from feature_repo.settings import Settings
+from feature_repo.store import Store
 from predictors.base import Predictor
 from predictors.evaluation.paired import resample
 from predictors.golden import ROWS, Golden
@@ -104,9 +105,10 @@ def read_interest(
 ) -> EventData:
     """Every encounter of the log with the service's features as they were known before it.
 
-    The features come from a workspace that holds the training events alone (`held_out`): training rows see what lay
-    before them, the others what is known once all training events are. The given store knows the later ones too, so
-    it is not asked. Raises StateError where a part of the split is empty.
+    The features come from a workspace that is told the training events alone, and then the validation events
+    (`held_out`): training rows see what lay before them, validation rows what is known once all training events are,
+    test rows what is known once those of both are. The given store knows the later ones too, so it is not asked.
+    Raises StateError where a part of the split is empty.
     """
     del store
     facts = _facts(catalog)
@@ -114,23 +116,30 @@ def read_interest(
     events = number_encounters(log.collect(), config.meeting_hours)
     met = label_encounters(events, facts.select("content_id", "duration_s"), config)
     splits = split_encounters(met, config.split, config.seed)
-    training = events.filter(pl.col("encounter").is_in(splits.train)).drop("encounter")
+    training, validation = (
+        events.filter(pl.col("encounter").is_in(rows)).drop("encounter") for rows in (splits.train, splits.valid)
+    )
     kept, splits = bounded(met, splits, config)
-    with held_out(settings, training, config.grain) as apart:
-        after = horizon(training)
-        asked = as_known(kept, splits, after).join(facts, on="content_id", how="left", maintain_order="left")
-        keys = ["content_id", "creator_id", "user_id", "event_timestamp"]
-        frame = apart.training_frame(asked.select(keys), service, vectors=False)
-        everything = facts.with_columns(user_id=pl.lit(""), event_timestamp=pl.lit(after)).select(keys)
-        contents = apart.training_frame(everything, service)
-    frame = frame.drop("creator_id").with_columns(kept["event_timestamp"])
-    contents = contents.drop("creator_id", "user_id", "event_timestamp")
+    asked = kept.join(facts, on="content_id", how="left", maintain_order="left").with_row_index("row")
+    tests = pl.Series(np.isin(np.arange(kept.height), splits.test))
+    with held_out(settings, config.grain) as apart:
+        store, after = apart.tell(training), horizon(training)
+        frame = _frame(store, as_known(asked, splits, after).filter(~tests), service)
+        contents = store.training_frame(_everything(facts, after), service)
+        store, after = apart.tell(validation), horizon(pl.concat([training, validation]))
+        tested = _frame(store, as_known(asked, splits, after).filter(tests), service)
+        latest = store.training_frame(_everything(facts, after), service, vectors=False)
+    frame = pl.concat([frame, tested]).sort("row").drop("row").with_columns(kept["event_timestamp"])
+    contents, latest = (table.drop("creator_id", "user_id", "event_timestamp") for table in (contents, latest))
     digests = {name: str(row.spec_digest) for name, row in catalog.embeddings().items()}
+    known = Columns.from_frame(contents)
+    vectors = {name: known.values[name] for name in digests}, {name: known.present[name] for name in digests}
     examples = EventExamples(
         Columns.from_frame(frame),
         contents["content_id"].search_sorted(kept["content_id"]).to_numpy().astype(np.int64),
         {name: kept[name].fill_null(float("nan")).to_numpy() for name in _LABELS},
-        Columns.from_frame(contents),
+        known,
+        Columns.from_frame(latest).beside(Columns(known.rows, *vectors)),
         splits,
         digests,
     )
@@ -156,9 +165,9 @@ def bounded(met: pl.DataFrame, splits: Splits, config: ExampleConfig) -> tuple[p
     return met[rows[order]], Splits(train, valid, test)
 
 
-def horizon(training: pl.DataFrame) -> datetime:
-    """A time at which every training event is known, whatever the grain of the statistics."""
-    last = training["timestamp"].max()
+def horizon(events: pl.DataFrame) -> datetime:
+    """A time at which each of these events is known, whatever the grain of the statistics."""
+    last = events["timestamp"].max()
     if not isinstance(last, datetime):
         raise StateError("no event to train on: ingest a dataset that has some")
     return last + timedelta(days=1, microseconds=1)
@@ -170,6 +179,18 @@ def as_known(met: pl.DataFrame, splits: Splits, after: datetime) -> pl.DataFrame
     trains[splits.train] = True
     own = pl.when(pl.Series(trains)).then(pl.col("event_timestamp"))
     return met.with_columns(event_timestamp=own.otherwise(pl.lit(after)))
+
+
+def _frame(store: Store, asked: pl.DataFrame, service: str) -> pl.DataFrame:
+    """The features of these encounters, without vectors, beside their `row`."""
+    keys = asked.select("row", "content_id", "creator_id", "user_id", "event_timestamp")
+    return store.training_frame(keys, service, vectors=False).drop("creator_id")
+
+
+def _everything(facts: pl.DataFrame, at: datetime) -> pl.DataFrame:
+    """What to ask for every content, for nobody, as of that time."""
+    asked = facts.with_columns(user_id=pl.lit(""), event_timestamp=pl.lit(at))
+    return asked.select("content_id", "creator_id", "user_id", "event_timestamp")
 
 
 def _facts(catalog: Catalog) -> pl.DataFrame:

@@ -30,7 +30,7 @@ USER_NUMBERS = tuple(name for name, dtype in USER_STATS.items() if dtype == NUMB
 LISTS = (RELATED, "recent_events", "recent_values", "recent_times")
 TASTE = "taste"  # the block that the crowd's factors add to those of the space
 _MADE = (
-    "expected", "crowd_bias", "crowd_count", "content_quality", "content_popularity", "leniency", "liking", "company",
+    "expected", "crowd_bias", "crowd_count", "content_quality", "content_popularity", "leniency", "liking",
     "history", "history_reaction", "last_reaction", "hours_since", "hour", "weekday",
 )  # fmt: skip
 _HOUR = 3.6e9  # µs
@@ -46,8 +46,8 @@ class TasteConfig:
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """Contents as the features need them: `blocks` (m, k), `priors` (m, 2) of bias and log count as far as content
-    says, and the crowd's `rows` (m,).
+    """Contents as the features need them: `blocks` (m, k), `priors` (m, 2 + company) of bias, log count and factors of
+    company as far as content says, and the crowd's `rows` (m,).
     """
 
     blocks: Mapping[str, Matrix]
@@ -84,7 +84,7 @@ class InterestAssembler:
     def names(self) -> tuple[str, ...]:
         """The matrix's columns."""
         likings = (f"liking:{name}" for name in (*self.space.blocks, TASTE))
-        return (*_MADE, *likings, *CONTENT_NUMBERS, *USER_NUMBERS)
+        return (*_MADE, "company", *likings, *CONTENT_NUMBERS, *USER_NUMBERS)
 
     def __call__(self, columns: Columns) -> Matrix:
         """(n, len(names)) float32, NaN where unknown. Raises StateError where a column is missing."""
@@ -107,11 +107,11 @@ class InterestAssembler:
     @property
     def packed_width(self) -> int:
         """Columns of `Described.packed`."""
-        return sum(self.space.widths) + 3
+        return sum(self.space.widths) + self.priors.width + 1
 
     def unpacked(self, packed: Matrix) -> Described:
         """What `Described.packed` gave."""
-        *blocks, priors, rows = np.split(packed, np.cumsum([*self.space.widths, 2]), axis=1)
+        *blocks, priors, rows = np.split(packed, np.cumsum([*self.space.widths, self.priors.width]), axis=1)
         return Described(dict(zip(self.space.blocks, blocks, strict=True)), priors, rows[:, 0].astype(np.int64))
 
     def matrix(self, columns: Columns, candidates: Described, related: Described, crowd: Crowd) -> Matrix:
@@ -119,6 +119,8 @@ class InterestAssembler:
         histories = read_histories(columns)
         tastes = self._tastes(histories, related, crowd)
         made = self._made(columns, histories, tastes, candidates, crowd)
+        places = crowd.company.places(histories, _company(related, crowd))
+        made["company"] = np.vecdot(_company(candidates, crowd), places[histories.of_row])
         matrix = np.empty((columns.rows, len(self.names)), np.float32, order="F")
         for column, name in enumerate(self.names):
             matrix[:, column] = made[name] if name in made else columns.numbers(name)
@@ -127,8 +129,7 @@ class InterestAssembler:
     def _tastes(self, histories: Histories, related: Described, crowd: Crowd) -> Tastes:
         blocks = {**related.blocks, TASTE: crowd.taste[related.rows]}
         expected = _expected(related, crowd).astype(np.float64)
-        company = crowd.company[related.rows]
-        return solve_tastes(histories, expected, blocks, company, self.config.blocks, self.config.leniency, 1.0)
+        return solve_tastes(histories, expected, blocks, self.config.blocks, self.config.leniency, 1.0)
 
     def _made(
         self, columns: Columns, histories: Histories, tastes: Tastes, candidates: Described, crowd: Crowd
@@ -145,7 +146,6 @@ class InterestAssembler:
         values = (
             expected + leniency + sum(likings.values()), crowd.bias[rows], np.log1p(crowd.counts[rows]),
             candidates.priors[:, 0], candidates.priors[:, 1], leniency, sum(likings.values()),
-            np.einsum("nk,nk->n", crowd.company[rows], tastes.met[of_row]),
             known[of_row], mean[of_row], newest[of_row], np.log1p(since), time // _HOUR % 24,
             (time // (24 * _HOUR) + 3) % 7,
         )  # fmt: skip
@@ -206,3 +206,9 @@ def _expected(contents: Described, crowd: Crowd) -> Matrix:
     bias = np.where(crowd.counts[contents.rows] > 0, crowd.bias[contents.rows], contents.priors[:, 0])
     expected: Matrix = (crowd.level + bias).astype(np.float32)
     return expected
+
+
+def _company(contents: Described, crowd: Crowd) -> Matrix:
+    """The factors of company (m, k): of a content that nobody has met, those that its content promises."""
+    known = crowd.counts[contents.rows] > 0
+    return np.where(known[:, None], crowd.company.factors[contents.rows], contents.priors[:, 2:])

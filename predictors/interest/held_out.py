@@ -1,14 +1,15 @@
-"""A workspace beside the given one that knows the training events and no others.
+"""A workspace beside the given one that knows the events it is told and no others.
 
 The product's own statistics, views and store make the features of it, so what they say of a held-out encounter is what
-would be served had the log ended with the training events. Contents, media and vectors are those of the given
-workspace; what was fitted on events (the users' vectors) is fitted again.
+would be served had the log ended there. Contents, media and vectors are those of the given workspace; what was fitted
+on events (the users' vectors) is fitted again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import polars as pl
 import sqlalchemy as sa
@@ -35,10 +36,32 @@ _COPIED = (
 _CHUNK = 1000  # rows copied at once
 
 
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """Such a workspace, its catalog, and whether it has vectors of users."""
+
+    settings: Settings
+    catalog: Catalog
+    grain: str
+    users: bool
+
+    def tell(self, events: pl.DataFrame) -> Store:
+        """The store once these events (as `events.SCHEMA`) are known too; encoders are fitted on the first told."""
+        list(EventLog(self.settings.interactions_dir).append(_interactions(events)))
+        for _view in write_statistics(self.settings, self.catalog, self.grain):
+            continue
+        if self.users:
+            if ENCODER not in self.catalog.user_ledger.embeddings():
+                fit_user_sequence(self.settings, self.catalog)
+            run_users(ENCODER, self.settings, self.catalog, rows="1")
+        store = Store(self.settings)
+        store.apply()
+        return store
+
+
 @contextmanager
-def held_out(settings: Settings, events: pl.DataFrame, grain: str) -> Iterator[Store]:
-    """The store of such a workspace, which is removed at the end of the block; `events` (as `events.SCHEMA`) are all
-    that it knows.
+def held_out(settings: Settings, grain: str) -> Iterator[Apart]:
+    """Such a workspace that knows no event yet; it is removed at the end of the block.
 
     Statistics and histories are dated by `grain` and not by days, so that a row sees what its user did earlier the
     same day.
@@ -47,17 +70,9 @@ def held_out(settings: Settings, events: pl.DataFrame, grain: str) -> Iterator[S
     with scratch(settings.home, "held-out") as folder:
         apart = settings.model_copy(update={"home": folder, "catalog_url": ""})
         _copy_catalog(settings.catalog, apart.catalog)
-        list(EventLog(apart.interactions_dir).append(_interactions(events)))
         with Catalog(settings.catalog) as given, Catalog(apart.catalog) as catalog:
             _link_vectors(settings, apart, catalog)
-            for _view in write_statistics(apart, catalog, grain):
-                continue
-            if ENCODER in given.user_ledger.embeddings():
-                fit_user_sequence(apart, catalog)
-                run_users(ENCODER, apart, catalog, rows="1")
-        store = Store(apart)
-        store.apply()
-        yield store
+            yield Apart(apart, catalog, grain, ENCODER in given.user_ledger.embeddings())
 
 
 def _copy_catalog(source: str, target: str) -> None:

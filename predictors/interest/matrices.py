@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from feature_repo.columns import Columns
 from feature_repo.schema import CONTENT_STATS
-from predictors.interest.crowd import Crowd, Ints
+from predictors.interest.company import Company, counted
+from predictors.interest.crowd import Crowd, Ints, fit_biases
 from predictors.interest.examples import EventExamples
 from predictors.interest.features import (
     CONTENT_NUMBERS,
@@ -33,7 +34,9 @@ _LEAST_MET = 5  # encounters of a content that the priors learn from
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
-    """What some users say: their crowd, and what it makes of each content by its nature, (m, 2), told without it."""
+    """What some users say: their crowd, and what it makes of each content by its nature, (m, 2 + company), told
+    without it; see `Described.priors`.
+    """
 
     crowd: Crowd
     priors: Matrix
@@ -151,21 +154,23 @@ def fit_interest(examples: EventExamples, config: InterestTreesConfig) -> Intere
 def _opinion(
     users: Ints, items: Ints, reactions: Floats, rows: Matrix, ids: Sequence[str], config: InterestTreesConfig
 ) -> tuple[Reduction, Opinion]:
-    """What these encounters say. The map tells the bias of a new content and the logarithm of its encounters from
-    its `rows` of the space; the priors of each content are by a map that was fitted without it.
+    """What these encounters say. The map tells the bias of a new content, the logarithm of its encounters and its
+    factors of company from its `rows` of the space; the priors of each content are by a map that was fitted without it.
     """
     counts = np.bincount(items, minlength=len(rows))
     often = np.flatnonzero(counts >= min(_LEAST_MET, counts.max()))
     folds = fold_of([ids[row] for row in often.tolist()], config.folds, config.seed)
-    flat = Crowd.fit(users, items, reactions, np.zeros(len(rows)), 1, config.pull)
-    maps, priors = [], np.empty((len(rows), 2), np.float32)
-    for place, targets in enumerate((flat.bias[:-1], np.log1p(counts))):
-        made, held_out = fit_reduction(rows[often], targets[often].astype(np.float64), folds, 0)
+    bias, _ = fit_biases(users, items, reactions, np.zeros(len(rows)), config.pull)
+    company = Company.fit(users, items, counted(reactions), len(rows), config.factors)
+    targets = np.column_stack([bias, np.log1p(counts), company.factors[:-1]])
+    maps, priors = [], np.empty(targets.shape, np.float32)
+    for place, target in enumerate(targets.T):
+        made, held_out = fit_reduction(rows[often], target[often], folds, 0)
         priors[:, place] = made(rows)[:, 0]
         priors[often, place] = held_out[:, 0]
         maps.append(made)
     weights, offset = (np.concatenate([getattr(one, part) for one in maps]) for part in ("weights", "offset"))
-    crowd = Crowd.fit(users, items, reactions, priors[:, 0].astype(np.float64), config.factors, config.pull)
+    crowd = Crowd.fit(users, items, reactions, priors[:, 0].astype(np.float64), company, config.factors, config.pull)
     return Reduction(weights, offset, maps[0].alpha), Opinion(crowd, priors)
 
 

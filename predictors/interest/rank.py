@@ -116,7 +116,7 @@ def _requests(examples: EventExamples) -> Iterator[tuple[int, Rows, Floats]]:
 def request(examples: EventExamples, row: int, candidates: Rows, vectors: bool = False) -> Columns:
     """The user of that row with these contents, as of that row."""
     mine = examples.columns.take(np.full(len(candidates), row))
-    theirs = examples.contents.take(candidates)
+    theirs = examples.found_by(row).take(candidates)
     own = [name for name in theirs.values if name not in _USERS]
     kept = own if vectors else [name for name in own if name not in examples.digests]
     values = mine.values | {name: theirs.values[name] for name in kept}

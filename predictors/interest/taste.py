@@ -25,12 +25,11 @@ _AT_ONCE = 1024  # histories solved together
 @dataclass(frozen=True, slots=True)
 class Tastes:
     """Of h histories: how much above others the user reacts to anything, `leniency` (h,), and to what lies along each
-    block, `wants` (h, k) by block. `met` (h, k) is the mean of what they met in the space of company.
+    block, `wants` (h, k) by block.
     """
 
     leniency: Matrix
     wants: Blocks
-    met: Matrix
 
     def __call__(self, of_row: npt.NDArray[np.int64], blocks: Blocks) -> dict[str, Matrix]:
         """How much better than others each row's user will like its content (n,), by block: they add up."""
@@ -41,12 +40,11 @@ def solve_tastes(
     histories: Histories,
     expected: Floats,
     blocks: Blocks,
-    company: Matrix,
     weights: Mapping[str, float],
     leniency: float,
     noise: float,
 ) -> Tastes:
-    """`expected` (r,), `blocks` (r, k) and `company` (r, k) are of the related contents; `weights` are the prior
+    """`expected` (r,) and `blocks` (r, k) are of the related contents; `weights` are the prior
     variances of the blocks, `leniency` that of a user's own level and `noise` that of a single reaction.
     """
     h = len(histories.items)
@@ -61,7 +59,7 @@ def solve_tastes(
     ends = np.cumsum([block.shape[1] for block in scaled.values()])
     parts = np.split(found[:, :-1], ends[:-1], axis=1)
     wants = {name: part * np.float32(np.sqrt(weights[name])) for name, part in zip(scaled, parts, strict=True)}
-    return Tastes(found[:, -1] * np.float32(np.sqrt(leniency)), wants, _means(histories, company))
+    return Tastes(found[:, -1] * np.float32(np.sqrt(leniency)), wants)
 
 
 def _posterior(events: Matrix, surprises: Matrix, noise: float) -> Matrix:
@@ -72,13 +70,3 @@ def _posterior(events: Matrix, surprises: Matrix, noise: float) -> Matrix:
     duals = np.linalg.solve(gram, surprises[:, :, None])
     mean: Matrix = np.einsum("cld,cl->cd", events, duals[:, :, 0])
     return mean
-
-
-def _means(histories: Histories, company: Matrix) -> Matrix:
-    padded = np.vstack([company, np.zeros(company.shape[1], np.float32)])
-    h = len(histories.items)
-    means = np.empty((h, company.shape[1]), np.float32)
-    for start in range(0, h, _AT_ONCE):
-        means[start : start + _AT_ONCE] = padded[histories.items[start : start + _AT_ONCE]].sum(axis=1)
-    means /= np.sqrt(np.maximum(histories.known.sum(axis=1), 1))[:, None]
-    return means

@@ -50,7 +50,9 @@ MODALITIES: Mapping[str, Owned] = {
     "text": Owned(Modality.TEXT, ("title_chars", "title_words", "description_chars")),
     "sound": Owned(Modality.AUDIO, ("has_audio",)),
     "video": Owned(Modality.VIDEO, ("has_video",)),
-    "history": Owned(columns=(*CREATOR_STATS, *CONTENT_STATS, *USER_STATS, *USER_RECENT, "user_sequence")),
+    "history": Owned(
+        columns=("content_creator", *CREATOR_STATS, *CONTENT_STATS, *USER_STATS, *USER_RECENT, "user_sequence")
+    ),
     "ids": Owned(fields={"interest": {"id_dropout": 0.999}}),
 }
 
@@ -120,8 +122,10 @@ def without(examples: Examples | EventExamples, gone: Iterable[str]) -> Any:
     gone = set(gone)
     digests = {name: spec for name, spec in examples.digests.items() if name not in gone}
     if isinstance(examples, EventExamples):
-        columns, contents = (_blank(part, gone, examples.digests) for part in (examples.columns, examples.contents))
-        return replace(examples, columns=columns, contents=contents, digests=digests).with_related()
+        parts = (examples.columns, examples.contents, examples.latest)
+        columns, contents, latest = (_blank(part, gone, examples.digests) for part in parts)
+        blank = replace(examples, columns=columns, contents=contents, latest=latest, digests=digests)
+        return blank.with_related()
     tokens = {name: count for name, count in examples.tokens.items() if name not in gone}
     return replace(examples, columns=_blank(examples.columns, gone, examples.digests), digests=digests, tokens=tokens)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +25,7 @@ from feature_repo.schema import RECENT, VIEWS, full_schema
 from feature_repo.settings import Settings, load_settings
 from feature_repo.statistics import content_stats, user_recent, user_stats
 
+ROOT = Path(__file__).parents[2]
 START = datetime(2025, 1, 1, tzinfo=UTC)
 BATCH = {"content_stats": content_stats, "user_stats": user_stats, "user_recent": user_recent}
 
@@ -215,6 +219,46 @@ def test_a_seal_that_fails_keeps_the_events(
     monkeypatch.setattr(EventLog, "write_segment", full)
     assert recorder.record([event(1)]) == [True]
     assert EventLog(settings.interactions_dir).count() == 1
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from feature_repo.events import EventLog
+from feature_repo.recorder import Recorder
+from feature_repo.settings import load_settings
+
+write = EventLog.write_segment
+
+def die(log, frame):
+    if sys.argv[2] == "whole":
+        write(log, frame)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+EventLog.write_segment = die
+Recorder(load_settings(home=Path(sys.argv[1])), lambda *_: None).seal()
+"""
+
+
+@pytest.mark.parametrize("segment", ["whole", "absent"])
+def test_a_seal_that_is_killed_counts_nothing_twice(
+    recorder: Recorder, settings: Settings, online: Online, segment: str
+) -> None:
+    log = EventLog(settings.interactions_dir)
+    recorder.record([event(1)])
+    recorder.record([event(2), event(3)])
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(settings.home), segment], cwd=ROOT)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(log.segments()) == (segment == "whole")
+    assert log.count() == 3
+    recorder.catch_up()
+    recorder.record([event(2), event(4)])  # others come before the seal is done again
+    assert log.count() == 4
+    assert recorder.seal() == 4
+    assert [log.read_segment(path).height for path in log.segments()] in ([3, 1], [1, 3])
+    assert log.count() == log.scan().collect().height == 4
+    assert recorder.seal() == 0
+    assert_folded(online, settings)
 
 
 def test_segments_from_before_requests_were_noted_are_read(settings: Settings) -> None:

@@ -36,17 +36,18 @@ class Authority:
         made = _builder(self._name, self._name, self._key)
         self.cert = _pem(made.add_extension(x509.BasicConstraints(True, None), True).sign(self._key, hashes.SHA256()))
 
-    def issue(self, name: str) -> Pair:
-        """A certificate of this authority."""
+    def issue(self, name: str, *uris: str) -> Pair:
+        """A certificate of this authority; it has no common name where `name` is empty."""
         key = ec.generate_private_key(ec.SECP256R1())
-        address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-        made = _builder(_named(name), self._name, key).add_extension(address, False).sign(self._key, hashes.SHA256())
+        address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+        others = x509.SubjectAlternativeName([*map(x509.UniformResourceIdentifier, uris), address])
+        made = _builder(_named(name), self._name, key).add_extension(others, False).sign(self._key, hashes.SHA256())
         plain = serialization.NoEncryption()
         return Pair(_pem(made), key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain))
 
 
 def _named(name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)] if name else [])
 
 
 def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:

@@ -15,14 +15,18 @@ from pathlib import Path
 
 import pytest
 
+from embedders.train_user_sequence import fit_user_sequence
+from embedders.user_runner import run_users
 from feature_repo.catalog import Catalog
 from feature_repo.settings import Settings, load_settings
+from feature_repo.store import Store
 from grpc_api.client import Scorer
 from larder import steps
 from larder.display import Display
 from predictors import shelf
 from predictors.pins import ReleaseManifest
 from tests.conftest import ROOT
+from tests.embedders.user_world import TINY
 from tests.grpc_api.answers.world import World
 from tests.grpc_api.parts import until
 
@@ -42,6 +46,10 @@ def model(settings: Settings, manifest: ReleaseManifest, file: str) -> Path:
 
 def index(settings: Settings, manifest: ReleaseManifest, file: str) -> Path:
     return settings.indexes_dir / "minilm" / manifest.indexes["minilm"] / file
+
+
+def of_users(settings: Settings, manifest: ReleaseManifest, file: str) -> Path:
+    return settings.indexes_dir / "user_sequence" / manifest.users["user_sequence"].index / file
 
 
 def own(settings: Settings, manifest: ReleaseManifest) -> Path:
@@ -79,6 +87,13 @@ BROKEN: dict[str, tuple[Damage, str]] = {
     "index cut": (lambda s, m: cut(index(s, m, "index.faiss")), "index.faiss"),
     "index's ids edited": (lambda s, m: flipped(index(s, m, "content_ids.json")), "content_ids.json"),
     "index's manifest edited": (lambda s, m: edited(index(s, m, "manifest.json"), "recall"), "minilm"),
+    "users' index edited": (lambda s, m: flipped(of_users(s, m, "index.faiss")), "user_sequence"),
+    "users' index missing": (lambda s, m: of_users(s, m, "index.faiss").unlink(), "user_sequence"),
+    "users' index's ids cut": (lambda s, m: cut(of_users(s, m, "content_ids.json")), "content_ids.json"),
+    "users' index's manifest of another model": (
+        lambda s, m: edited(of_users(s, m, "manifest.json"), "spec_digest"),
+        "user_sequence",
+    ),
     "manifest edited": (lambda s, m: edited(own(s, m), "indexes", "minilm"), "was edited"),
     "manifest cut": (lambda s, m: cut(own(s, m)), "cannot be read"),
     "manifest missing": (lambda s, m: own(s, m).unlink(), "no release"),
@@ -94,11 +109,18 @@ def _ask_others(path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def workspace(world: World, tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, str, ReleaseManifest]:
-    """A copy of the world in which one release is in use, and another of the same parts but for a default."""
+    """A copy of the world, with vectors of users, in which one release is in use, and another of the same parts but for
+    a default.
+    """
     home = tmp_path_factory.mktemp("releases") / "home"
     shutil.copytree(world.settings.home, home)
     settings = load_settings(home=home, precision="float32", workers=1)
     with Catalog(settings.catalog) as catalog:
+        fit_user_sequence(settings, catalog, replace(TINY, epochs=1))
+        run_users("user_sequence", settings, catalog)
+        store = Store(settings)
+        store.apply()
+        list(store.materialize())
         first = steps.release(steps.Workspace(settings, catalog, Display()), ["popularity"])
         second = replace(first, defaults={"content": "minilm"})
         shelf.publish(settings, catalog, second)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from feature_repo.errors import ConfigurationError, InputError
+from indexers import device
 from indexers.kinds import EXACT_BELOW, HNSW, HNSW_BELOW, IVF, KINDS, Exact, Kind, choose, make, parse, unit_rows
 
 
@@ -99,3 +100,12 @@ def test_unit_rows_name_what_is_not_a_number() -> None:
     rows = np.array([[1, 2], [np.nan, 0], [np.inf, 1]], np.float32)
     with pytest.raises(InputError, match="vectors: NaN or infinity in 2 of 3 vectors, the first is 'b'"):
         unit_rows(rows, "vectors", ["a", "b", "c"])
+
+
+@pytest.mark.parametrize(("text", "rows"), [("ivf", 5), ("ivf:nlist=8", 60), ("ivf", 200)])
+def test_few_rows_are_clustered_without_a_warning(text: str, rows: int, capfd: pytest.CaptureFixture[str]) -> None:
+    unit, _ = unit_rows(np.random.default_rng(0).normal(size=(rows, 4)).astype(np.float32), "vectors")
+    kind = parse(text, rows)
+    index = device.build(kind, unit, "cpu")
+    assert index.ntotal == rows
+    assert capfd.readouterr() == ("", "")

@@ -85,7 +85,7 @@ def test_nothing_is_published_at_first(settings: Settings) -> None:
 def test_a_folder_with_a_bad_manifest_is_not_read(settings: Settings, three: list[str], text: str) -> None:
     manifest = versions.version_dir(settings, "toy", three[2]) / versions.MANIFEST_FILE
     manifest.write_bytes(text.encode(errors="surrogateescape"))
-    with pytest.raises(StateError, match=f"{three[2]} holds no readable index .*larder rollback"):
+    with pytest.raises(StateError, match=f"{three[2]} holds no readable index .*larder index --rollback"):
         VectorIndex.load(settings, "toy")
     assert [m.version for m in versions.published(settings, "toy")] == [three[1], three[0]]
     assert versions.rollback(settings, "toy").version == three[1]

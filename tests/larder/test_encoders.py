@@ -11,6 +11,7 @@ from feature_repo.contracts import Content
 from feature_repo.errors import ConfigurationError, StateError
 from feature_repo.settings import load_settings
 from larder.encoders import ENCODERS, FitOptions, engagement_classes
+from predictors import user_spaces
 from predictors.labels import EngagementScore, Quintiles
 from predictors.splits import random_split
 from tests.larder.shell import Shell
@@ -67,6 +68,13 @@ def test_user_sequence_from_fit_to_vectors(shell: Shell) -> None:
     assert (told["fresh"], told["stale"], told["missing"], told["in_use"]) == (USERS, 0, 0, True)
     assert shell.ok("embed", "minilm", "user_sequence").out.count("embedded") == 2
     assert shell.ok("status", "--json").json["encoders"]["user_sequence"]["version"] == fitted["version"]
+    shell.ok("index", "minilm")
+    assert shell.ok("index", "--prune", "--json").json == []  # that of users is made with the first release
+    settings = load_settings(home=shell.home)
+    with Catalog(settings.catalog) as catalog:
+        pin = user_spaces.pin(settings, catalog, "user_sequence")
+    assert shell.ok("status", "--json").json["indexes"]["user_sequence"] == pin.index
+    assert shell.ok("index", "--prune", "--keep", 1, "--json").json == []
 
 
 def test_aligned_from_fit_to_both_embeddings(shell: Shell) -> None:

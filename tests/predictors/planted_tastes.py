@@ -77,7 +77,7 @@ def plant_tastes(users: int = 60, contents: int = 80, events: int = 60, seed: in
     place = np.array(parts)
     splits = Splits(*(np.flatnonzero(place == part) for part in range(3)))
     items = np.array([ids.index(content_id) for content_id in frame["content_id"]], np.int64)
-    examples = EventExamples(columns, items, labels, table, splits, {SPEC.name: SPEC.digest})
+    examples = EventExamples(columns, items, labels, table, table, splits, {SPEC.name: SPEC.digest})
     return Tastes(examples.with_related(), np.array(chance))
 
 

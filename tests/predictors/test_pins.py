@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feature_repo.errors import StateError
-from predictors.pins import Difference, EmbeddingPin, PredictorPin, ReleaseManifest, Smoke, differences
+from predictors.pins import Difference, EmbeddingPin, PredictorPin, ReleaseManifest, Smoke, UserPin, differences
 
 NAMES = st.text("abé", min_size=1, max_size=4)
 MANIFESTS = st.builds(
@@ -19,6 +19,7 @@ MANIFESTS = st.builds(
     indexes=st.dictionaries(NAMES, NAMES, max_size=3),
     predictors=st.dictionaries(NAMES, st.builds(PredictorPin, NAMES, NAMES), max_size=3),
     defaults=st.dictionaries(NAMES, NAMES, max_size=3),
+    users=st.dictionaries(NAMES, st.builds(UserPin, NAMES, st.integers(1, 4096), NAMES), max_size=2),
     smoke=st.none()
     | st.builds(
         Smoke,
@@ -46,6 +47,13 @@ def test_one_made_before_releases_were_asked_anything_is_read() -> None:
     assert ReleaseManifest.from_json(said).smoke is None
 
 
+def test_one_made_before_there_were_vectors_of_users_keeps_its_version() -> None:
+    said = ReleaseManifest({}, {"minilm": "v1"}, {}, {}).to_json()
+    del said["users"]
+    assert said["version"] == "845e1b397ef4633a"
+    assert ReleaseManifest.from_json(said).version == said["version"]
+
+
 @given(MANIFESTS, MANIFESTS)
 def test_releases_differ_where_their_versions_do(one: ReleaseManifest, other: ReleaseManifest) -> None:
     assert differences(one, one) == []
@@ -55,10 +63,16 @@ def test_releases_differ_where_their_versions_do(one: ReleaseManifest, other: Re
 def test_differences_name_each_part() -> None:
     one = ReleaseManifest({"e": EmbeddingPin("s1", 8)}, {"e": "i1"}, {"p": PredictorPin("v1", "f1")}, {"text": "e"})
     other = replace(
-        one, embeddings={"e": EmbeddingPin("s2", 8)}, predictors={"p": PredictorPin("v1", "f2")}, defaults={}
+        one,
+        embeddings={"e": EmbeddingPin("s2", 8)},
+        predictors={"p": PredictorPin("v1", "f2")},
+        defaults={},
+        users={"u": UserPin("s3", 4, "i2")},
     )
     assert differences(one, other) == [
         Difference("embedding", "e", "s1, 8 wide", "s2, 8 wide"),
+        Difference("user embedding", "u", "", "s3, 4 wide"),
+        Difference("user index", "u", "", "i2"),
         Difference("service", "p", "f1", "f2"),
         Difference("default", "text", "e", ""),
     ]

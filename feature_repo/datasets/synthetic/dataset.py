@@ -20,7 +20,7 @@ from feature_repo.datasets.synthetic.lexicon import TOPICS
 from feature_repo.datasets.synthetic.render import picture, save_jpeg
 from feature_repo.datasets.synthetic.sound import save_wav, waveform
 from feature_repo.datasets.synthetic.titles import tags, write
-from feature_repo.datasets.synthetic.world import Ints, Truth, World, stream
+from feature_repo.datasets.synthetic.world import Coefficients, Ints, Truth, World, stream
 from feature_repo.errors import ConfigurationError
 from feature_repo.files import replacing, sweep, write_json
 
@@ -54,6 +54,7 @@ class Synthetic:
         clips: bool = True,
         clip_share: float = 0.25,
         image_size: int = 224,
+        coefficients: Coefficients = World.coefficients,
     ) -> None:
         least = {"contents": (contents, 1), "users": (users, 1), "seed": (seed, 0), "days": (days, 1)}
         for name, (value, bound) in (least | {"image_size": (image_size, 32)}).items():
@@ -64,12 +65,17 @@ class Synthetic:
         require_utc("start", start)
         self.rejects = Rejects()
         self.missing_media: Counter[Modality] = Counter()
-        self._world = World(contents, users, seed, days)
+        self._world = World(contents, users, seed, days, coefficients)
         self._start = start
         self._clip_share = clip_share if clips else 0.0
         self._image_size = image_size
         self._truth_dir = media_dir.parent / "truth"
         self._media_dir = media_dir / f"v{_RENDERER}-seed{seed}-{image_size}px"
+
+    @property
+    def world(self) -> World:
+        """The causes and laws behind the feed."""
+        return self._world
 
     @property
     def truth(self) -> Truth:
@@ -152,6 +158,7 @@ class Synthetic:
     def _write_truth(self) -> None:
         world = self._world
         responses = {"view": rules.VIEW, "like": rules.LIKE, "share": rules.SHARE, "comment": rules.COMMENT}
+        responses["watched"] = rules.WATCHED
         about = {
             "world": {"contents": world.contents, "users": world.users, "seed": world.seed, "days": world.days},
             "coefficients": asdict(world.coefficients),

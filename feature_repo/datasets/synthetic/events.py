@@ -14,6 +14,7 @@ from feature_repo.datasets.synthetic.world import (
     LIKE,
     SHARE,
     VIEW,
+    WATCHED,
     Floats,
     Ints,
     Response,
@@ -130,7 +131,8 @@ def _responses(world: World, shown: Events, affinity: Floats, generator: np.rand
         return Events(time, shown.user[rows], shown.content[rows], np.full(len(rows), EVENTS.index(kind)), value)
 
     viewed = happens(VIEW, np.arange(len(affinity)))
-    keen = 0.6 * affinity[viewed] + 0.4 * appeal[viewed] + generator.standard_normal(len(viewed))
+    keen = WATCHED.affinity * affinity[viewed] + WATCHED.appeal * appeal[viewed]
+    keen += generator.standard_normal(len(viewed))
     watched = np.zeros(len(affinity))
     watched[viewed] = np.maximum(0.1, (world.duration[shown.content[viewed]] * sigmoid(keen)).round(1))
     wait = 0.3 + 1.7 * generator.random(len(affinity))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 import grpc
 import pytest
@@ -13,8 +15,9 @@ from feature_repo.errors import DeniedError, InputError, UnauthenticatedError, U
 from feature_repo.settings import Settings
 from grpc_api.client import Scorer
 from grpc_api.client.access import Access
+from grpc_api.gateway.transcode import to_payload
 from grpc_api.messages.recommend import RecommendQuery
-from grpc_api.rpcs import UNARY, Work
+from grpc_api.rpcs import UNARY, Rpc, Work
 from grpc_api.security.roles import Role
 from grpc_api.security.tokens import new_token
 from grpc_api.telemetry.metrics import OTHER
@@ -22,6 +25,7 @@ from grpc_api.workers import own_settings
 from predictors.loaded import LoadedRelease
 from protos.larder.v1 import scoring_pb2 as pb
 from protos.larder.v1 import scoring_pb2_grpc
+from tests.grpc_api.doors import ask
 from tests.grpc_api.parts import WITHOUT_VECTOR, TableStore, until
 from tests.grpc_api.running import RunningServer, running
 from tests.grpc_api.telemetry.scraped import Scraped
@@ -105,6 +109,36 @@ def test_what_waits_and_what_is_shed(settings: Settings, release: LoadedRelease)
     assert found("larder_shed_calls_total", lane="scoring", reason="full") == 1
     assert found("larder_calls_total", rpc="Predict", code="RESOURCE_EXHAUSTED") == 1
     assert found("larder_waiting_calls", lane="scoring") == 0
+
+
+def test_the_lane_of_the_gateway_is_seen(
+    settings: Settings, release: LoadedRelease, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    going, held = threading.Event(), threading.Event()
+
+    def slow(rpc: Rpc, body: bytes) -> bytes:
+        held.set()
+        assert going.wait(30)
+        return to_payload(rpc, body)
+
+    monkeypatch.setattr("grpc_api.gateway.calls.to_payload", slow)
+    with (
+        running(settings.model_copy(update={"max_waiting": 1, "http_port": 0}), release) as server,
+        ThreadPoolExecutor(2) as callers,
+    ):
+        assert server.server.gateway is not None
+        describe = partial(ask, server.server.gateway.port, "/v1/describe", b"{}")
+        first = callers.submit(describe)
+        assert held.wait(30)
+        second = callers.submit(describe)
+        assert until(lambda: scraped(server)("larder_waiting_calls", lane="json") == 1)
+        assert describe().status == 429
+        found = scraped(server)
+        going.set()
+        assert {first.result(30).status, second.result(30).status} <= {200, 429}  # there is one place to be written at
+        assert scraped(server)("larder_waiting_calls", lane="json") == 0
+    assert found("larder_shed_calls_total", lane="json", reason="full") == 1
+    assert found("larder_calls_total", rpc="Describe", code="RESOURCE_EXHAUSTED") == 1
 
 
 def test_who_is_turned_away_is_counted_and_what_nobody_knows_has_one_name(

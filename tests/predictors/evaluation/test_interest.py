@@ -67,7 +67,7 @@ def test_an_encounter_is_measured_as_predicted(tastes: Tastes) -> None:
     assert all(one.low <= one.value <= one.high or name == "calibration_error" for name, one in estimates.items())
 
 
-def test_lists_hold_what_was_not_met_in_training_best_first(tastes: Tastes) -> None:
+def test_lists_hold_what_was_not_met_before_best_first(tastes: Tastes) -> None:
     held, fitted = examine(tastes.examples), knowing(tastes)
     lists = held.predict(fitted, fitted.predictor)["rankings"]
     assert lists.columns == ["user_id", "item_id", "rank"]
@@ -76,7 +76,8 @@ def test_lists_hold_what_was_not_met_in_training_best_first(tastes: Tastes) -> N
     engaged = examples.splits.test[examples.labels["engaged"][examples.splits.test] == 1]
     assert set(lists["user_id"]) == set(users[engaged])
     for (user,), rows in lists.group_by("user_id"):
-        mine = examples.splits.train[users[examples.splits.train] == user]
+        earlier = np.concatenate([examples.splits.train, examples.splits.valid])
+        mine = earlier[users[earlier] == user]
         assert rows["rank"].to_list() == list(range(1, 80 - len(mine) + 1))
         assert set(rows["item_id"]) == {f"c{number:04d}" for number in range(80)} - set(items[mine])
         p = fitted.predictor.chances  # type: ignore[attr-defined]

@@ -166,7 +166,7 @@ def test_asking_everybody_is_seen(data: EventData) -> None:
 def test_histories_are_read_once_for_all_rows_that_share_them(data: EventData) -> None:
     one = data.examples.batch(data.examples.splits.test[:1]).take([0] * 50)
     histories = read_histories(one)
-    assert histories.items.shape == (1, 24)
+    assert histories.items.shape == (1, 27)  # 24 that train, 3 that validate
     assert histories.of_row.tolist() == [0] * 50
     assert set(LISTS) >= {RELATED}
 
@@ -177,7 +177,7 @@ def test_the_process_is_ridge_regression_on_the_history(data: EventData) -> None
     rng = np.random.default_rng(0)
     block = rng.normal(size=(data.examples.contents.rows, 5)).astype(np.float32)
     expected = np.full(len(block), 0.5)
-    tastes = solve_tastes(histories, expected, {"b": block}, block, {"b": 0.3}, 0.0, 1.0)
+    tastes = solve_tastes(histories, expected, {"b": block}, {"b": 0.3}, 0.0, 1.0)
     for row, (items, reactions) in enumerate(zip(histories.items, histories.reactions, strict=True)):
         x, y = block[items[items >= 0]].astype(np.float64), reactions[items >= 0] - 0.5
         ridge = np.linalg.solve(x.T @ x + np.eye(5) / 0.3, x.T @ y)

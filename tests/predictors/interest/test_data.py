@@ -20,7 +20,7 @@ from feature_repo.store import Store
 from predictors.interest import data as interest_data
 from predictors.interest.data import EventData, bounded, read_interest
 from predictors.interest.examples import RELATED
-from predictors.interest.held_out import held_out
+from predictors.interest.held_out import Apart, held_out
 from predictors.interest.labels import ExampleConfig, label_encounters, number_encounters
 from predictors.interest.splits import EVENT_SPLITS, split_encounters
 from predictors.splits import Splits
@@ -189,21 +189,35 @@ def counted(data: EventData) -> float:
 
 
 def test_held_out_events_are_in_no_statistic_and_no_history(met_data: EventData) -> None:
-    splits = met_data.examples.splits
+    examples, splits = met_data.examples, met_data.examples.splits
     assert counted(met_data) == len(splits.train)
-    rows = met_data.frame[np.concatenate([splits.valid, splits.test])]
-    assert rows["user_ratings"].to_list() == [24.0] * len(rows)
-    own = rows.select(pl.col(RELATED).list.contains(pl.col("content_id")).any()).item()
-    assert not own
+    assert np.nansum(examples.latest.numbers("content_ratings")) == len(splits.train) + len(splits.valid)
+    for rows, known in ((splits.valid, 24.0), (splits.test, 27.0)):
+        held = met_data.frame[rows]
+        assert held["user_ratings"].to_list() == [known] * len(rows)
+        assert not held.select(pl.col(RELATED).list.contains(pl.col("content_id")).any()).item()
+
+
+def test_a_test_row_finds_contents_as_validation_leaves_them(met_data: EventData) -> None:
+    examples, splits = met_data.examples, met_data.examples.splits
+    assert examples.found_by(splits.test[0]) is examples.latest
+    assert examples.found_by(splits.valid[0]) is examples.contents
+    np.testing.assert_array_equal(examples.latest.vectors("toy"), examples.contents.vectors("toy"))
+    latest = pl.Series(met_data.frame[splits.test][RELATED].list.last())
+    last_valid = met_data.frame[splits.valid].group_by("user_id").agg(pl.col("content_id").last())
+    by_user = dict(last_valid.iter_rows())
+    users = met_data.frame[splits.test]["user_id"]
+    assert latest.to_list() == [by_user[user] for user in users]
 
 
 def test_counting_all_events_is_seen(met_home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     honest = held_out
 
     @contextmanager
-    def of_everything(settings: Settings, events: pl.DataFrame, grain: str) -> Iterator[Store]:
-        with honest(settings, EventLog(settings.interactions_dir).scan().collect(), grain) as store:
-            yield store
+    def of_everything(settings: Settings, grain: str) -> Iterator[Apart]:
+        with honest(settings, grain) as apart:
+            apart.tell(EventLog(settings.interactions_dir).scan().collect())
+            yield apart
 
     monkeypatch.setattr(interest_data, "held_out", of_everything)
     data = read(met_home)
