@@ -35,7 +35,9 @@ class _UnfitError(Exception):
 
 
 class Answerer:
-    """Answers the gateway's requests. JSON is read and written on `lane`, not on the event loop, which others need."""
+    """Answers the gateway's requests. JSON is read on `lane`, not on the event loop, which others need; and written on
+    any thread, for what was answered is to be given.
+    """
 
     def __init__(self, dispatcher: Dispatcher, gate: Gate, lane: Lane, most_bytes: int) -> None:
         self._dispatcher = dispatcher
@@ -85,7 +87,7 @@ class Answerer:
     async def _transcoded(self, rpc: Rpc, body: bytes, call: Call) -> bytes:
         payload = await self._lane.run(lambda: to_payload(rpc, body), call)
         answer = await self._dispatcher.answer(rpc, payload, call)
-        return await self._lane.run(lambda: to_json(rpc, answer), call)
+        return await asyncio.to_thread(to_json, rpc, answer)
 
     async def _body(self, request: Request) -> bytes:
         body = bytearray()

@@ -6,12 +6,14 @@ import re
 import socket
 import time
 from contextlib import closing
+from typing import Any
 
 import pytest
 
 from feature_repo.errors import OverloadedError, UnavailableError
 from feature_repo.settings import Settings
 from grpc_api.client import Scorer
+from grpc_api.dispatch import Dispatcher
 from grpc_api.gateway import server as gateway_server
 from grpc_api.rpcs import UNARY
 from predictors.loaded import LoadedRelease
@@ -48,6 +50,22 @@ class TestAnswers:
         assert scores["scores"] == [expected.results[0].scores[0], "NaN"]
         assert answer.json["release"] == expected.release
         assert answer.json["request_id"] == answer.headers["x-request-id"] == "mine"
+
+    def test_what_was_answered_is_given_though_the_lane_takes_no_more(
+        self, server: RunningServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        gateway = server.server.gateway
+        assert gateway is not None
+        answered = Dispatcher.answer
+
+        async def full_since(dispatcher: Dispatcher, *asked: Any) -> bytes:
+            answer = await answered(dispatcher, *asked)
+            monkeypatch.setattr(gateway.lane, "_open", False)
+            return answer
+
+        monkeypatch.setattr(Dispatcher, "answer", full_since)
+        assert ask(gateway.port, "/v1/predict", BODY).status == 200
+        assert ask(gateway.port, "/v1/predict", BODY).status == 503
 
     def test_every_request_with_one_answer_has_a_page(self, port: int) -> None:
         for name in UNARY:
