@@ -165,8 +165,9 @@ def index(
         if not names:
             raise StateError("nothing is embedded yet: run `larder embed`")
         if prune:
-            users = [name for name in space.catalog.user_ledger.embeddings() if versions.history(space.settings, name)]
-            show.pruned(space.display, steps.prune_indexes(space, embeddings or [*names, *users], keep), as_json)
+            every = (*space.catalog.embeddings(), *space.catalog.user_ledger.embeddings())
+            indexed = [name for name in every if versions.history(space.settings, name)]
+            show.pruned(space.display, steps.prune_indexes(space, embeddings or indexed, keep), as_json)
             return
         if rollback:
             manifests = [versions.rollback(space.settings, name) for name in names]
