@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from copy import copy
 
 import numpy as np
@@ -11,6 +12,8 @@ import torch
 from embedders.media.image import Pixels
 from feature_repo.errors import ConfigurationError
 from feature_repo.settings import Settings
+
+_AT_ONCE = 4  # batches, at most: each needs memory of its own
 
 
 def pick_device(settings: Settings) -> torch.device:
@@ -25,6 +28,23 @@ def devices(settings: Settings) -> list[str]:
     """Every device that a run may use at once: all GPUs where it may use them and there are any."""
     device = str(pick_device(settings))
     return [f"cuda:{index}" for index in range(torch.cuda.device_count())] if device == "cuda" else [device]
+
+
+@contextmanager
+def shared_cores(settings: Settings) -> Iterator[int]:
+    """How many batches are to be encoded at once, each by a thread that is started within the block and has its share
+    of the cores.
+
+    Cores that work on one batch wait for each other at every layer: for the slowest, where something else wants a core
+    too. Two that have a batch each do not. A GPU takes one batch at a time.
+    """
+    threads = torch.get_num_threads()
+    at_once = min(_AT_ONCE, threads) if pick_device(settings).type == "cpu" else 1
+    torch.set_num_threads(threads // at_once)
+    try:
+        yield at_once
+    finally:
+        torch.set_num_threads(threads)
 
 
 class PixelNorm:

@@ -1,7 +1,7 @@
 """Partitions through the stages, overlapped: contents are read and decoded ahead, also beyond their partition.
 
-Each device has a lane, a thread of its own that encodes every n-th partition. What the lanes finish comes out in the
-order of the tasks, however many lanes there are, so that it can be written and recorded in that order.
+Each device has a lane, which encodes every n-th partition, maybe several windows of it at once. What the lanes finish
+comes out in the order of the tasks, however many there are, so that it can be written and recorded in that order.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Stages:
     """Seconds of each stage, over all threads.
 
     `read` and `decode` are what encoding waited for them, `encode` what it took itself; `write` and `record` are done
-    beside it, in a thread of their own.
+    beside it, in a thread of their own. `lanes` says how much is encoded at once.
     """
 
     seconds: dict[str, float] = field(default_factory=dict)
@@ -81,8 +81,19 @@ class Encoded:
         return [position for position, reason in enumerate(self.reasons) if reason is None]
 
 
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """What came of some contents of a partition: of each None or why it failed, and the vectors of the others."""
+
+    reasons: list[str | None]
+    block: Matrix | None = None
+    tokens: Tokens | None = None
+
+
 class Pipeline:
-    """A lane for each of `embedders`, which are one embedder on several devices; they share the decoding threads."""
+    """A lane for each of `embedders`, which are one embedder on several devices, of `at_once` windows each; they share
+    the decoding threads.
+    """
 
     def __init__(
         self,
@@ -91,11 +102,14 @@ class Pipeline:
         workers: int,
         stages: Stages,
         on_window: Callable[[int], None] = lambda count: None,
+        at_once: int = 1,
     ) -> None:
         self._embedders = embedders
+        self._at_once = at_once
         self._catalog = catalog
         self._stages = stages
         self._on_window = on_window
+        self._encoder = ThreadPoolExecutor(len(embedders) * at_once, thread_name_prefix="encode")
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
         self._reader = ThreadPoolExecutor(len(embedders), thread_name_prefix="read")
         self._stopped = Event()
@@ -103,7 +117,7 @@ class Pipeline:
     def close(self) -> None:
         """End the threads; what waits in line is not done."""
         self._stopped.set()
-        for pool in (self._pool, self._reader):
+        for pool in (self._encoder, self._pool, self._reader):
             pool.shutdown(cancel_futures=True)
 
     def run(self, tasks: Iterable[Task]) -> Generator[Encoded]:
@@ -124,17 +138,16 @@ class Pipeline:
 
     def _encoded(self, embedder: Embedder, tasks: Iterable[Task]) -> Iterator[Encoded]:
         """What one lane does, in its thread."""
-        for partition, window in self._ahead(self._windows(embedder, tasks), _AHEAD):
+        decoding = self._ahead(self._windows(embedder, tasks), _AHEAD)
+        encoding = ((partition, self._encoder.submit(self._encode, embedder, window)) for partition, window in decoding)
+        for partition, future in self._ahead(encoding, self._at_once - 1):
             if self._stopped.is_set():
                 return
-            with self._stages.timed("decode"):
-                outcomes = [future.result() for future in window]
-            partition.reasons += [str(o) if isinstance(o, MediaError) else None for o in outcomes]
-            good = [outcome for outcome in outcomes if not isinstance(outcome, MediaError)]
-            if good:
-                with self._stages.timed("encode"):
-                    self._encode(embedder, good, partition)
-            self._on_window(len(outcomes))
+            made = future.result()
+            partition.reasons += made.reasons
+            partition.blocks += [] if made.block is None else [made.block]
+            partition.tokens += [] if made.tokens is None else [made.tokens]
+            self._on_window(len(made.reasons))
             if len(partition.reasons) == len(partition.items):
                 yield partition
 
@@ -166,14 +179,17 @@ class Pipeline:
             yield begun.popleft()
         yield from begun
 
-    @staticmethod
-    def _encode(embedder: Embedder, good: Sequence[Decoded], partition: Encoded) -> None:
-        if embedder.spec.tokens:
-            block, tokens = embedder.encode_tokens(good)
-            partition.tokens.append(tokens)
-        else:
-            block = embedder.encode(good)
-        partition.blocks.append(block)
+    def _encode(self, embedder: Embedder, window: Sequence[Future[Outcome]]) -> _Window:
+        with self._stages.timed("decode"):
+            outcomes = [future.result() for future in window]
+        reasons = [str(outcome) if isinstance(outcome, MediaError) else None for outcome in outcomes]
+        good = [outcome for outcome in outcomes if not isinstance(outcome, MediaError)]
+        if not good:
+            return _Window(reasons)
+        with self._stages.timed("encode"):
+            if embedder.spec.tokens:
+                return _Window(reasons, *embedder.encode_tokens(good))
+            return _Window(reasons, embedder.encode(good))
 
 
 def joined(partition: Encoded, embedder: Embedder) -> tuple[Matrix, Tokens | None]:

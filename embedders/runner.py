@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -88,20 +88,25 @@ class PartitionWorker:
         stages: Stages,
         on_window: Callable[[int], None] = lambda count: None,
     ) -> None:
+        from embedders.device import shared_cores  # with torch
+
         keep_freed_memory()
         lanes = [embedders] if isinstance(embedders, Embedder) else embedders
         self._embedder = lanes[0]
         self._stages = stages
-        stages.lanes = len(lanes)
+        self._held = ExitStack()
+        at_once = self._held.enter_context(shared_cores(settings))
+        stages.lanes = len(lanes) * at_once
         self._catalog = catalog
         self._folder = vectors_dir(settings, self._embedder.spec.name, self._embedder.spec.digest)
-        self._pipeline = Pipeline(lanes, catalog, settings.workers, stages, on_window)
+        self._pipeline = Pipeline(lanes, catalog, settings.workers, stages, on_window, at_once)
 
     def __enter__(self) -> PartitionWorker:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._pipeline.close()
+        self._held.close()
 
     def run_partition(self, task: Task) -> list[LedgerRow]:
         """Encode the contents of `task`, write their file, then record them; the rows that were recorded."""

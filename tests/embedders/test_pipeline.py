@@ -66,6 +66,35 @@ def test_partitions_come_out_in_order_however_many_lanes(lanes: int, posts: list
     assert all(embedder.threads for embedder in embedders)
 
 
+@pytest.mark.parametrize(("lanes", "at_once"), [(1, 2), (2, 2), (1, 4)])
+def test_windows_are_encoded_at_once_and_stay_in_order(
+    lanes: int, at_once: int, posts: list[Content], catalog: Catalog
+) -> None:
+    meeting = threading.Barrier(2, timeout=10)
+
+    class Together(Slow):
+        def encode(self, decoded: Sequence[Decoded]) -> Matrix:
+            if int(decoded[0][0]) < 4:  # the first two windows: neither ends before the other has begun
+                meeting.wait()
+            return super().encode(decoded)
+
+    pipeline = Pipeline([Together() for _ in range(lanes)], catalog, 2, Stages(), at_once=at_once)
+    with closing(pipeline), closing(pipeline.run([tasks(10)[0]])) as made:
+        [found] = [joined(partition, Slow())[0][:, 0].tolist() for partition in made]
+    assert found == [0, 1, 2, 3, 5, 6, 7, 8, 9]
+
+
+def test_a_worker_shares_the_cores_among_its_batches_while_it_works(catalog: Catalog, settings: Settings) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(6)
+    try:
+        with PartitionWorker(Slow(), settings.model_copy(update={"device": "cpu"}), catalog, stages := Stages()):
+            assert (torch.get_num_threads(), stages.lanes) == (1, 4)
+        assert torch.get_num_threads() == 6
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_two_lanes_write_what_one_writes(posts: list[Content], catalog: Catalog, tmp_path: Path) -> None:
     files = []
     for lanes in (1, 2):
