@@ -17,7 +17,11 @@ from feature_repo.columnar.keys import text_keys
 from feature_repo.columnar.online import ColumnarOnlineStore
 from feature_repo.columnar.response import ViewColumns
 from feature_repo.columnar.storage_keys import Keys
-from feature_repo.columns import Columns, stamp
+from feature_repo.columns import Columns, Mask, stamp
+
+Values = npt.NDArray[Any]
+Form = Callable[[Values, int, Mask], Values]
+"""Of what the store found, the view's `dim`, and where there is a value."""
 
 _ODD = np.uint64(0xE220A8397B1DCDAF)  # without a pattern (SplitMix64), so that no two pairs of times mix alike
 
@@ -60,9 +64,9 @@ class ViewFeatures:
         return ViewFeatures(self.view, [name for name in self.names if name in features], stamped)
 
     @cached_property
-    def types(self) -> dict[str, FeastType]:
-        """The type of each."""
-        return {name: _type_of(self.view, name) for name in self.names}
+    def forms(self) -> dict[str, Form]:
+        """What makes the array that `Columns` promises, of each."""
+        return {name: _form_of(_type_of(self.view, name)) for name in self.names}
 
 
 def read_views(
@@ -76,9 +80,9 @@ def read_views(
     for asked in views:
         found = store.read_columns(config, asked.view, keys, asked.names)
         dim = int(asked.view.tags.get("dim", 0))
-        for name, dtype in asked.types.items():
+        for name, form in asked.forms.items():
             present[name] = found.present & found.valid[name]
-            values[name] = _as_declared(found.values[name], dtype, dim, present[name])
+            values[name] = form(found.values[name], dim, present[name])
         if asked.stamped:
             values[stamp(asked.view.name)], present[stamp(asked.view.name)] = _stamps(found), found.present
     return Columns(len(ids), values, present)
@@ -90,22 +94,41 @@ def _stamps(found: ViewColumns) -> npt.NDArray[np.int64]:
     return np.where(found.present, mixed.view(np.int64), 0)
 
 
-def _as_declared(found: npt.NDArray[Any], dtype: FeastType, dim: int, there: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
-    """The array that `Columns` promises for the feature's type, whatever rows there are to take it from."""
+def _form_of(dtype: FeastType) -> Form:
+    """Found once for a feature: Feast's types are slow to compare."""
     if dtype == Float32:
-        return np.where(there, found, np.nan).astype(np.float64, copy=False)
+        return _numbers
     if dtype == Array(Float32):
-        if there.all() and found.ndim == 2:
-            return found
-        matrix = np.full((len(there), dim), np.nan, np.float32)
-        rows = np.flatnonzero(there)
-        if len(rows):
-            matrix[rows] = found[rows] if found.ndim == 2 else np.stack(found[rows].tolist())
-        return matrix
+        return _vectors
+    return _texts if dtype == String else _lists
+
+
+def _numbers(found: Values, dim: int, there: Mask) -> Values:
+    del dim
+    return np.where(there, found, np.nan).astype(np.float64, copy=False)
+
+
+def _vectors(found: Values, dim: int, there: Mask) -> Values:
+    """Of width `dim` where there are no rows to take it from."""
+    if there.all() and found.ndim == 2:
+        return found
+    matrix = np.full((len(there), dim), np.nan, np.float32)
+    rows = np.flatnonzero(there)
+    if len(rows):
+        matrix[rows] = found[rows] if found.ndim == 2 else np.stack(found[rows].tolist())
+    return matrix
+
+
+def _texts(found: Values, dim: int, there: Mask) -> Values:
+    del dim
     objects = np.empty(len(there), object)
-    if dtype == String:
-        objects[there] = found[there]
-        return objects
+    objects[there] = found[there]
+    return objects
+
+
+def _lists(found: Values, dim: int, there: Mask) -> Values:
+    del dim
+    objects = np.empty(len(there), object)
     for row in np.flatnonzero(there).tolist():
         objects[row] = list(found[row])
     return objects

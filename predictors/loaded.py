@@ -6,6 +6,7 @@ import base64
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -133,7 +134,7 @@ class Model:
         return int(self.predictor.score(Columns(0, {}, {})).probabilities.shape[1])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LoadedRelease:
     """A release in memory: its parts match. `users` has, for each embedding of users, the contents in its space, lifted
     (see `indexers.inner_product`); `facts` are along these and the other indexes. With the release in use comes the
@@ -149,7 +150,7 @@ class LoadedRelease:
     users: Mapping[str, VectorIndex] = field(default_factory=dict)
     experiment: LoadedExperiment | None = None
 
-    @property
+    @cached_property  # a digest, and every call asks for it
     def version(self) -> str:
         """Version of the manifest."""
         return self.manifest.version
