@@ -1,7 +1,7 @@
 """What a catalog's size costs: memory of a run over 5,000 and over 20,000 made contents, and a run after 1 % changed.
 
-Each run is a process of its own, whose peak memory the system reports. Pictures are tiny, so that what grows with the
-catalog would show.
+Each run is a process of its own, whose peak memory the system reports. Contents have texts alone, so that they are made
+quickly; what is asked for by another embedding gets tiny pictures, so that what grows with the catalog would show.
 
 Usage: python -m benchmarks.embed_incremental [--contents 20000] [--embedding minilm] [--media 32]
 """
@@ -21,7 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import Row, machine, publish
+from benchmarks.serve_world import Feed
 from embedders.runner import run
+from embedders.specs import SPECS
 from feature_repo.catalog import Catalog
 from feature_repo.contracts import Modality
 from feature_repo.datasets.synthetic import Synthetic
@@ -33,9 +35,10 @@ SHARE, SPARE_S = 0.02, 3.0
 MEMORY = 1.1
 
 
-def fill(home: Path, contents: int, size: int) -> None:
-    """A catalog of made contents with pictures of `size` pixels a side."""
-    world = Synthetic(contents, 10, seed=1, media_dir=home / "media", image_size=size, clips=False)
+def fill(home: Path, contents: int, name: str, size: int) -> None:
+    """A catalog of made contents, for an embedding of pictures with some of `size` pixels a side."""
+    made = Feed if SPECS[name].modality is Modality.TEXT else Synthetic
+    world = made(contents, 10, seed=1, media_dir=home / "media", image_size=size, clips=False)
     with Catalog(load_settings(home=home).catalog) as catalog:
         source = iter(world.contents())
         while batch := list(islice(source, BATCH)):
@@ -43,10 +46,10 @@ def fill(home: Path, contents: int, size: int) -> None:
 
 
 def change(home: Path) -> int:
-    """Give one content in a hundred another title and another picture; how many there are."""
+    """Give one content in a hundred another title and, where it has one, another picture; how many there are."""
     with Catalog(load_settings(home=home).catalog) as catalog:
         some = [item.content for item in islice(catalog.items(), 0, None, CHANGED)]
-        pictures = [content.media[Modality.IMAGE] for content in some]
+        pictures = [content.media[Modality.IMAGE] for content in some if content.media]
         turned = [path.read_bytes() for path in pictures[1:] + pictures[:1]]
         for path, data in zip(pictures, turned, strict=True):
             path.write_bytes(data)
@@ -80,7 +83,7 @@ def rows(folder: Path, contents: int, name: str, size: int) -> list[Row]:
     runs = {}
     for count in (contents // 4, contents):
         home = folder / str(count)
-        fill(home, count, size)
+        fill(home, count, name, size)
         runs[count] = embed(home, name)
         assert runs[count]["encoded"] == count, runs[count]
     small, full = runs[contents // 4], runs[contents]
