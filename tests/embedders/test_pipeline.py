@@ -21,6 +21,7 @@ from feature_repo.catalog_rows import CatalogItem
 from feature_repo.contracts import Content
 from feature_repo.errors import MediaError
 from feature_repo.settings import Settings, load_settings
+from predictors.torch_fit import cpu_threads
 
 NAMES = [f"c{n}" for n in range(10)]
 
@@ -85,14 +86,10 @@ def test_windows_are_encoded_at_once_and_stay_in_order(
 
 
 def test_a_worker_shares_the_cores_among_its_batches_while_it_works(catalog: Catalog, settings: Settings) -> None:
-    before = torch.get_num_threads()
-    torch.set_num_threads(6)
-    try:
+    with cpu_threads(6):
         with PartitionWorker(Slow(), settings.model_copy(update={"device": "cpu"}), catalog, stages := Stages()):
             assert (torch.get_num_threads(), stages.lanes) == (1, 4)
         assert torch.get_num_threads() == 6
-    finally:
-        torch.set_num_threads(before)
 
 
 def test_two_lanes_write_what_one_writes(posts: list[Content], catalog: Catalog, tmp_path: Path) -> None:

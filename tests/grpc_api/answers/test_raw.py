@@ -20,6 +20,7 @@ from grpc_api.messages.describe import Limits
 from grpc_api.messages.predict import PredictQuery, RawContent, Status
 from grpc_api.service import ScoringService
 from predictors.loaded import Encoders, LoadedRelease
+from predictors.torch_fit import cpu_threads
 from tests.feature_repo.datasets.clips import clip_bytes
 from tests.grpc_api.answers.world import CALL, World
 from tests.grpc_api.parts import PUBLISHED, SPEC, Angles
@@ -54,7 +55,7 @@ def test_a_raw_content_scores_as_the_stored_one(world: World) -> None:
 
 
 def test_a_new_content_scores_as_it_will_once_it_is_ingested(world: World) -> None:
-    """Its features, too, are those of the store to the last bit."""
+    """Its features, too, are those of the store to the last bit, as long as as many threads share a product's sums."""
     like = next(c for c in world.contents if Modality.IMAGE in c.media and c.media[Modality.IMAGE].exists())
     new = replace(like, content_id="new", title="A title of its own", tags=(), creator_id=None, counters={})
     told: list[Any] = []
@@ -65,9 +66,10 @@ def test_a_new_content_scores_as_it_will_once_it_is_ingested(world: World) -> No
         return told[-1]
 
     world.service.release = replace(world.service.release, store=_Reads(witness))
-    before = world.predict([], (as_raw(new),))
-    world.service.release = replace(world.service.release, store=world.store)
-    world.add(new)
+    with cpu_threads(1):
+        before = world.predict([], (as_raw(new),))
+        world.service.release = replace(world.service.release, store=world.store)
+        world.add(new)
     after = world.predict(["new"])
     assert before.statuses.tolist() == after.statuses.tolist() == [Status.OK]
     np.testing.assert_array_equal(before.scores, after.scores)
