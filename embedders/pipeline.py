@@ -145,8 +145,10 @@ class Pipeline:
                 return
             made = future.result()
             partition.reasons += made.reasons
-            partition.blocks += [] if made.block is None else [made.block]
-            partition.tokens += [] if made.tokens is None else [made.tokens]
+            if made.block is not None:
+                partition.blocks.append(made.block)
+            if made.tokens is not None:
+                partition.tokens.append(made.tokens)
             self._on_window(len(made.reasons))
             if len(partition.reasons) == len(partition.items):
                 yield partition

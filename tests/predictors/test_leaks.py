@@ -8,8 +8,7 @@ the same measure says so. What is known when is also tested by rows in `interest
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -22,7 +21,6 @@ import pytest
 
 from feature_repo.catalog import Catalog
 from feature_repo.columns import Columns
-from feature_repo.events import EventLog
 from feature_repo.settings import Settings, load_settings
 from feature_repo.store import Store
 from predictors.config import TrainConfig
@@ -34,7 +32,6 @@ from predictors.interest import data as interest_data
 from predictors.interest.config import FactorsConfig, InterestConfig
 from predictors.interest.data import read_interest
 from predictors.interest.examples import EventExamples
-from predictors.interest.held_out import Apart, held_out
 from predictors.interest.labels import ExampleConfig
 from predictors.interest.trees_config import InterestTreesConfig
 from predictors.popularity import predictor as popularity
@@ -45,6 +42,7 @@ from predictors.recipes import recipe_of
 from predictors.splits import Splits
 from predictors.tracking import LocalRun
 from tests.predictors.chance import make_chance, originals_held_out
+from tests.predictors.unguarded import hold_nothing_out
 
 Guardless = Callable[[pytest.MonkeyPatch], None]
 
@@ -174,18 +172,11 @@ INTEREST = ("interest", "interest_catboost", "interest_factors")
 
 def all_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every row is read as of the end of a log from which nothing is held out."""
-    honest = held_out
-
-    @contextmanager
-    def of_everything(settings: Settings, grain: str) -> Iterator[Apart]:
-        with honest(settings, grain) as apart:
-            apart.tell(EventLog(settings.interactions_dir).scan().collect())
-            yield apart
 
     def all_late(met: pl.DataFrame, splits: Splits, after: datetime) -> pl.DataFrame:
         return met.with_columns(event_timestamp=pl.lit(after + timedelta(days=30)))
 
-    monkeypatch.setattr(interest_data, "held_out", of_everything)
+    hold_nothing_out(monkeypatch)
     monkeypatch.setattr(interest_data, "as_known", all_late)
 
 

@@ -69,8 +69,8 @@ def known(world: World, shown: Impressions) -> Floats:
 
 def taught(world: World, shown: Impressions, learnt: NDArray[np.bool_]) -> Floats:
     """P(engaged), (n,), by one who knows all but the tastes, and infers those from what the `learnt` (n,) impressions
-    before the day were followed by: a Kalman filter whose updates are by Laplace's approximation. Hardly any model can
-    tell more from the same events.
+    before the day were followed by: a Kalman filter whose updates are by Laplace's approximation. A reference for what
+    can be learnt, not a bound.
     """
     rules, truth = world.coefficients, world.truth
     kept = 2.0 ** (-1.0 / rules.taste_half_life_days)

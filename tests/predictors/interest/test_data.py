@@ -1,6 +1,4 @@
 import dataclasses
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,17 +12,16 @@ from hypothesis import strategies as st
 from feature_repo.catalog import Catalog
 from feature_repo.contracts import EventType, Interaction
 from feature_repo.errors import ConfigurationError, InputError, StateError
-from feature_repo.events import EventLog
 from feature_repo.settings import Settings, load_settings
 from feature_repo.store import Store
 from predictors.interest import data as interest_data
 from predictors.interest.data import EventData, bounded, read_interest
 from predictors.interest.examples import RELATED
-from predictors.interest.held_out import Apart, held_out
 from predictors.interest.labels import ExampleConfig, label_encounters, number_encounters
 from predictors.interest.splits import EVENT_SPLITS, split_encounters
 from predictors.splits import Splits
 from tests.predictors.met import CONTENTS, EACH, SPEC, START, USERS, make_log
+from tests.predictors.unguarded import hold_nothing_out
 
 
 @pytest.fixture(scope="session")
@@ -211,15 +208,7 @@ def test_a_test_row_finds_contents_as_validation_leaves_them(met_data: EventData
 
 
 def test_counting_all_events_is_seen(met_home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = held_out
-
-    @contextmanager
-    def of_everything(settings: Settings, grain: str) -> Iterator[Apart]:
-        with honest(settings, grain) as apart:
-            apart.tell(EventLog(settings.interactions_dir).scan().collect())
-            yield apart
-
-    monkeypatch.setattr(interest_data, "held_out", of_everything)
+    hold_nothing_out(monkeypatch)
     data = read(met_home)
     assert counted(data) > len(data.examples.splits.train)
 
