@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from embedders.device import PixelNorm
 from embedders.image import load_efficientnet
 from embedders.media.image import Fit
 from feature_repo.catalog import Catalog
+from feature_repo.catalog_rows import CatalogItem
 from feature_repo.contracts import Content, Modality
 from feature_repo.settings import Settings, load_settings
 from feature_repo.vectors import Matrix
@@ -120,9 +122,32 @@ def as_png(data: bytes) -> bytes:
 
 def decoded(embedder: Embedder, contents: Sequence[Content]) -> list[Any]:
     """The contents as the model reads them."""
+    return [embedder.decode(item) for item in stored(contents)]
+
+
+def stored(contents: Sequence[Content]) -> list[CatalogItem]:
+    """The contents as a catalog has them."""
     with tempfile.TemporaryDirectory() as home, Catalog(load_settings(home=home).catalog) as catalog:
         catalog.upsert_contents(contents, "benchmark")
-        return [embedder.decode(item) for item in catalog.items()]
+        return list(catalog.items())
+
+
+def decoding(name: str, contents: Sequence[Content], settings: Settings) -> Callable[[], float]:
+    """Contents a second of the decoding alone, by a thread for each of torch's."""
+    embedder, items = load_embedder(name, settings), stored(contents)
+
+    def rate() -> float:
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            start = time.perf_counter()
+            list(pool.map(embedder.decode, items))
+            return len(items) / (time.perf_counter() - start)
+
+    return rate
+
+
+def in_turn(*rates: Callable[[], float]) -> Callable[[], float]:
+    """The rate of doing one after the other."""
+    return lambda: 1 / sum(1 / rate() for rate in rates)
 
 
 def forward_rate(forward: Callable[[Any], object], batches: Sequence[Any], count: int) -> float:

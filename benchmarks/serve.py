@@ -121,15 +121,30 @@ class Bench:
         said = {"embedding": serve_world.SEARCHED, "id": self.ids[0], "k": K}
         return self.against(f"Similar k={K}", OVER_SEARCH, self.stub.Similar, request, ("Search",), said)
 
-    def tail(self, port: int, process: int, predictor: str, user: str | None, seconds: float) -> Row:
-        """p99 over p50 of calls that arrive at random, at half the rate that the worker can do."""
+    def tail(self, port: int, process: int, predictor: str, user: str | None, seconds: float) -> list[Row]:
+        """p99 over p50 of calls that arrive at random, at half the rate that the worker can do; and what that comes to
+        for any worker that does one call after the other.
+        """
         request = pb.PredictRequest(predictors=[predictor], content_ids=self.ids, user_id=user)
         payload = request.SerializeToString()
         best = asyncio.run(overload.peak(port, process, payload, seconds / 3)).goodput
         found = asyncio.run(overload.overload(port, process, payload, best / 2, seconds, 10.0))
         middle, calls = 1e3 * float(np.median(found.latencies)), len(found.latencies)
         what = f"Predict {len(self.ids)}, {predictor}, p99 over p50 at half of {best:.0f} answers/s"
-        return Row(what, 1e3 * found.p99, middle, TAIL, "ms", calls, machine(), True)
+        queue, took = queue_tail(best / 2, 1 / found.thrift), f"{1e3 / found.thrift:.2f} ms of CPU each"
+        return [
+            Row(what, 1e3 * found.p99, middle, TAIL, "ms", calls, machine(), True),
+            Row(
+                f"{what}: over a queue's, {took}",
+                1e3 * found.p99 / middle,
+                queue,
+                float("inf"),
+                "",
+                calls,
+                machine(),
+                True,
+            ),
+        ]
 
     def against_peer(self, port: int) -> Row:
         """Candidates a second that one caller gets."""
@@ -147,6 +162,17 @@ class Bench:
         ours, peer = len(self.ids) / np.median(taken, axis=0)
         what = "Predict 500, popularity, over FastAPI and stock Feast on SQLite"
         return Row(what, float(ours), float(peer), OVER_PEER, "candidates/s", PEER_CALLS, machine())
+
+
+def queue_tail(rate: float, service_s: float, calls: int = 1_000_000) -> float:
+    """p99 over p50 of the time in a queue to which calls come at random, at `rate` a second, and of which one at a time
+    is worked on for `service_s` seconds: M/D/1 in Kendall's notation, its waits by Lindley's recursion.
+    """
+    gaps = np.random.default_rng(0).exponential(1 / rate, calls)
+    steps = np.cumsum(service_s - gaps)
+    waits = steps - np.minimum.accumulate(np.minimum(steps, 0.0))
+    middle, tail = np.percentile(waits + service_s, (50, 99))
+    return float(tail / middle)
 
 
 def _timed(call: Callable[[], object]) -> float:
@@ -178,7 +204,8 @@ def measure(calls: int, seconds: float) -> list[Row]:
         of = {"popularity": None, "interest": user}
         rows = [bench.predict(predictor, count, who) for predictor, who in of.items() for count in CANDIDATES]
         rows.append(bench.similar())
-        rows += [bench.tail(port, process.pid, predictor, who, seconds) for predictor, who in of.items()]
+        for predictor, who in of.items():
+            rows += bench.tail(port, process.pid, predictor, who, seconds)
         with child("peer", core) as peer_port:
             rows.append(bench.against_peer(peer_port))
     return rows

@@ -156,8 +156,7 @@ class Pipeline:
     def _windows(self, embedder: Embedder, tasks: Iterable[Task]) -> Iterator[tuple[Encoded, list[Future[Outcome]]]]:
         """Every window of every task in order, being decoded from the moment that it is asked for."""
         for partition in self._read(tasks):
-            for start in range(0, max(1, len(partition.items)), embedder.window):
-                some = partition.items[start : start + embedder.window]
+            for some in _evenly(partition.items, embedder.window):
                 yield partition, [self._pool.submit(_decode, embedder, item) for item in some]
 
     def _read(self, tasks: Iterable[Task]) -> Iterator[Encoded]:
@@ -192,6 +191,15 @@ class Pipeline:
             if embedder.spec.tokens:
                 return _Window(reasons, *embedder.encode_tokens(good))
             return _Window(reasons, embedder.encode(good))
+
+
+def _evenly(items: Sequence[T], most: int) -> Iterator[Sequence[T]]:
+    """As few parts of at most so many as hold all, of like size, so that those worked on at once end together; an empty
+    one of nothing.
+    """
+    parts = max(1, -(-len(items) // most))
+    for n in range(parts):
+        yield items[n * len(items) // parts : (n + 1) * len(items) // parts]
 
 
 def joined(partition: Encoded, embedder: Embedder) -> tuple[Matrix, Tokens | None]:

@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from embedders.base import Decoded, Embedder, Matrix, load_embedder
 from embedders.ledger import Pending
-from embedders.pipeline import Pipeline, Stages, Task, joined
+from embedders.pipeline import Pipeline, Stages, Task, _evenly, joined
 from embedders.precision import load_settled
 from embedders.runner import PartitionWorker
 from embedders.specs import SPECS
@@ -83,6 +85,16 @@ def test_windows_are_encoded_at_once_and_stay_in_order(
     with closing(pipeline), closing(pipeline.run([tasks(10)[0]])) as made:
         [found] = [joined(partition, Slow())[0][:, 0].tolist() for partition in made]
     assert found == [0, 1, 2, 3, 5, 6, 7, 8, 9]
+
+
+@given(st.lists(st.integers(), max_size=60), st.integers(1, 20))
+def test_windows_are_of_like_size(items: list[int], most: int) -> None:
+    parts = list(_evenly(items, most))
+    assert [item for part in parts for item in part] == items
+    sizes = [len(part) for part in parts]
+    assert max(sizes) <= most
+    assert max(sizes) - min(sizes) <= 1
+    assert len(parts) == max(1, -(-len(items) // most))
 
 
 def test_a_worker_shares_the_cores_among_its_batches_while_it_works(catalog: Catalog, settings: Settings) -> None:
