@@ -1,4 +1,4 @@
-"""A lane: a thread that works on calls, and the calls that wait for it, no more than it can get to in time."""
+"""A lane: one call after the other, by the event loop or a thread, and no more that wait than it can get to in time."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from feature_repo.errors import DeadlineError, OverloadedError, UnavailableError
@@ -46,7 +47,11 @@ _Outcome = tuple[Any, Exception | None]
 
 
 class Lane:
-    """Runs work on one thread. At most `waiting` calls, of `waiting_s` seconds of work, wait for it.
+    """Works on one call at a time. At most `waiting` calls, of `waiting_s` seconds of work, wait. Belongs to a loop.
+
+    The event loop does what should take less than `brief_s` seconds by itself, and sees between two calls to what has
+    come; the rest is for a thread. To wake a thread takes longer than to score some candidates, and a thread that wants
+    the interpreter back after each operation waits for a crowded loop again and again.
 
     Who comes then is refused at once, or, where another caller has more calls waiting, that caller's newest is. So is
     a call that could not be worked on before its deadline. What a call will take is the mean of the last ones of its
@@ -54,16 +59,18 @@ class Lane:
     that can share their work are taken together, as many as wait: the more there is to do, the less each costs.
     """
 
-    def __init__(self, name: str, waiting: int, waiting_s: float) -> None:
+    def __init__(self, name: str, waiting: int, waiting_s: float, brief_s: float = 0.0) -> None:
         self.name = name
-        self._most, self._most_s = waiting, waiting_s
-        self._changed = threading.Condition(threading.Lock())  # over all that follows
+        self._most, self._most_s, self._brief_s = waiting, waiting_s, brief_s
         self._queue: FairQueue[_Job] = FairQueue()
         self._waiting_s = 0.0
-        self._free_at = 0.0  # when the work under way should be done; 0 where there is none
+        self._free_at = 0.0  # when the work under way should be done
         self._means: dict[str, float] = {}
+        self._at_work = False
         self._open = True
+        self._finished = asyncio.Event()  # with all calls, once there come no more
         self.shed: Counter[str] = Counter()  # calls that were refused, by reason
+        self._handed: SimpleQueue[list[_Job]] = SimpleQueue()  # to the thread; nothing ends it
         self._thread = threading.Thread(target=self._run, name=name)
 
     def start(self) -> None:
@@ -72,10 +79,11 @@ class Lane:
 
     async def close(self) -> None:
         """Take no more calls and end with the last that waits."""
-        with self._changed:
-            self._open = False
-            self._changed.notify()
+        self._open = False
+        if self._at_work:
+            await self._finished.wait()
         if self._thread.ident is not None:
+            self._handed.put([])
             await asyncio.to_thread(self._thread.join)
 
     @property
@@ -89,22 +97,22 @@ class Lane:
         Raises OverloadedError where it cannot be done in time, DeadlineError where it was not, UnavailableError once
         the lane is closed.
         """
-        future = asyncio.get_running_loop().create_future()
-        job = _Job(work, call, shared, self._means.get(call.method, 0.0), future)
-        with self._changed:
-            if not self._open:
-                raise UnavailableError("the server is stopping")
-            displaced = self._admit(job)
-            self._changed.notify()
+        if not self._open:
+            raise UnavailableError("the server is stopping")
+        loop = asyncio.get_running_loop()
+        job = _Job(work, call, shared, self._means.get(call.method, 0.0), loop.create_future())
+        displaced = self._admit(job)
         if displaced is not None:
             _settle(displaced, None, self._refusal("displaced"))
+        if not self._at_work:
+            self._at_work = True
+            loop.call_soon(self._turn, loop)
         try:
             return await job.done  # type: ignore[no-any-return]
         except asyncio.CancelledError:
             call.gone = True
-            with self._changed:
-                if self._queue.remove(call.caller, job):
-                    self._waiting_s -= job.estimate_s
+            if self._queue.remove(call.caller, job):
+                self._waiting_s -= job.estimate_s
             raise
 
     def _admit(self, job: _Job) -> _Job | None:
@@ -133,10 +141,27 @@ class Lane:
             "the server has more to do than it can: try again later", max(_LEAST_RETRY_S, self._waiting_s)
         )
 
-    def _run(self) -> None:
-        while jobs := self._next():
+    def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin with the next jobs, if any wait; the loop does this, and has seen to what else was ready."""
+        if not self._queue:
+            self._at_work = False
+            if not self._open:
+                self._finished.set()
+            return
+        jobs = self._take()
+        if all(job.estimate_s for job in jobs) and sum(job.estimate_s for job in jobs) < self._brief_s:
             for job, outcome in self._outcomes(jobs):
-                job.done.get_loop().call_soon_threadsafe(_settle, job, *outcome)
+                _settle(job, *outcome)
+            loop.call_soon(self._turn, loop)
+        else:
+            self._handed.put(jobs)
+
+    def _run(self) -> None:
+        while jobs := self._handed.get():
+            loop = jobs[0].done.get_loop()
+            for job, outcome in self._outcomes(jobs):
+                loop.call_soon_threadsafe(_settle, job, *outcome)
+            loop.call_soon_threadsafe(self._turn, loop)
 
     def _outcomes(self, jobs: list[_Job]) -> Iterable[tuple[_Job, _Outcome]]:
         if len(jobs) > 1 and (found := self._together(jobs)) is not None:
@@ -170,21 +195,15 @@ class Lane:
         self._learn(job.call.method, time.monotonic() - start)
         return result, None
 
-    def _next(self) -> list[_Job]:
-        """The next job, once there is one, and those that share its work; none where there will be none."""
-        with self._changed:
-            self._free_at = 0.0
-            while not self._queue:
-                if not self._open:
-                    return []
-                self._changed.wait()
-            jobs = [self._queue.take()]
-            while self._queue and _fits(self._queue.peek(), jobs):
-                jobs.append(self._queue.take())
-            taken_s = sum(job.estimate_s for job in jobs)
-            self._waiting_s = self._waiting_s - taken_s if self._queue else 0.0
-            self._free_at = time.monotonic() + taken_s
-            return jobs
+    def _take(self) -> list[_Job]:
+        """The next job, and those that share its work."""
+        jobs = [self._queue.take()]
+        while self._queue and _fits(self._queue.peek(), jobs):
+            jobs.append(self._queue.take())
+        taken_s = sum(job.estimate_s for job in jobs)
+        self._waiting_s = self._waiting_s - taken_s if self._queue else 0.0
+        self._free_at = time.monotonic() + taken_s
+        return jobs
 
     def _learn(self, method: str, seconds: float) -> None:
         mean = self._means.get(method, 0.0)  # the first calls of a method often take long

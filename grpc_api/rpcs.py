@@ -38,7 +38,7 @@ def _encoding(_: Any) -> Work:
 
 @dataclass(frozen=True, slots=True)
 class Rpc:
-    """A request with one answer. `answer` runs on a thread of the lane that `work` gives for the request.
+    """A request with one answer. `answer` is the work of the lane that `work` gives for the request.
 
     `together` answers several requests of the scoring lane in less time than one after the other; it raises where any
     of them cannot be answered.

@@ -102,7 +102,7 @@ class Searcher:
         self, queries: Matrix, k: int, scores: Matrix, positions: Positions, selector: Any = None
     ) -> tuple[Matrix, Positions]:
         """What was found, rows with fewer than `k` by a search without shortcuts."""
-        short = (positions < 0).any(axis=1)
+        short = positions[:, -1] < 0  # FAISS puts what it found first
         if short.any():
             scores[short], positions[short] = self._kind.exhaustive(self._index, queries[short], k, selector)
         return scores, positions

@@ -230,12 +230,12 @@ def unit_rows(matrix: Matrix, what: str, names: Sequence[str] | None = None) -> 
     Raises InputError where a value is NaN or infinite; `what` names the matrix, and `names` its rows.
     """
     rows = np.ascontiguousarray(matrix, np.float32)
-    bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+    # float64 for the lengths alone: squares of float32 values above 1e19 overflow
+    lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
+    bad = np.flatnonzero(~np.isfinite(lengths))
     if bad.size:
         first = f"row {bad[0]}" if names is None else repr(names[bad[0]])
         raise InputError(f"{what}: NaN or infinity in {bad.size} of {len(rows)} vectors, the first is {first}")
-    # float64 for the lengths alone: squares of float32 values above 1e19 overflow
-    lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
     present = lengths > 0
     unit = np.divide(rows, lengths[:, None], out=np.zeros_like(rows), where=present[:, None], casting="same_kind")
     return unit, present

@@ -108,6 +108,8 @@ class VectorIndex:
         """The unit vectors of contents, (n, dim) float32, zeros where (n,) bool says that one is not in the index."""
         places = np.array([self._positions.get(c, -1) for c in content_ids], np.int64)
         present = places >= 0
+        if len(places) and present.all():
+            return self._index.reconstruct_batch(places), present
         matrix = np.zeros((len(places), self.manifest.dim), np.float32)
         if present.any():
             matrix[present] = self._index.reconstruct_batch(places[present])
@@ -131,8 +133,8 @@ class VectorIndex:
         if not k or not len(queries):
             return np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
         scores, positions = self._searcher.search(queries, k, allowed)
-        # float32 sums of unit rows pass 1 by a rounding
-        return positions, np.clip(scores, -1.0, 1.0)
+        # float32 sums of unit rows pass 1 by a rounding; for few of them np.clip takes five times as long
+        return positions, np.minimum(np.maximum(scores, -1.0), 1.0)
 
     def _named(self, found: list[int], cosines: list[float], without: set[int], k: int) -> list[Neighbour]:
         kept = [(p, s) for p, s in zip(found, cosines, strict=True) if p not in without]

@@ -107,15 +107,15 @@ def _vector(release: LoadedRelease, name: str, query: Query) -> npt.NDArray[np.f
 
 
 def _centre(release: LoadedRelease, name: str, query: ByContent | ByContents) -> npt.NDArray[np.float32]:
-    """The mean of the contents' unit vectors, (dim,)."""
+    """The mean of the contents' unit vectors, (dim,), or the vector of a single one."""
     ids = _ids(query)
     matrix, found = release.indexes[name].vectors_of(ids)
     field = "content_id" if isinstance(query, ByContent) else "contents"
     if not found.all():
         unknown = ids[int(np.argmin(found))]
         raise NotFoundError(f"{field}: the index of {name!r} has no content {unknown!r}")
-    mean: npt.NDArray[np.float32] = matrix.mean(axis=0)
-    if np.linalg.norm(mean) < 1e-6:  # float32 sums of unit vectors that cancel out
+    mean: npt.NDArray[np.float32] = matrix[0] if len(ids) == 1 else matrix.mean(axis=0)
+    if len(ids) > 1 and np.linalg.norm(mean) < 1e-6:  # float32 sums of unit vectors that cancel out
         raise InputError(f"{field}: their vectors of {name!r} cancel out, so nothing is near to all of them")
     return mean
 

@@ -17,8 +17,8 @@ from grpc_api.lane import Lane, Shared
 
 
 @asynccontextmanager
-async def lane(waiting: int = 100, waiting_s: float = 100.0) -> AsyncIterator[Lane]:
-    opened = Lane("test", waiting, waiting_s)
+async def lane(waiting: int = 100, waiting_s: float = 100.0, brief_s: float = 0.0) -> AsyncIterator[Lane]:
+    opened = Lane("test", waiting, waiting_s, brief_s)
     opened.start()
     try:
         yield opened
@@ -197,6 +197,58 @@ async def test_work_under_way_learns_that_its_caller_is_gone() -> None:
         task.cancel()
         assert await asyncio.to_thread(told.wait, 30)
         assert await one.run(lambda: 1, Call("m")) == 1
+
+
+@asynchronous
+async def test_the_loop_does_brief_calls_and_sees_to_others_between_them() -> None:
+    seen: list[object] = []
+
+    def work() -> None:
+        seen.append(threading.current_thread())
+        asyncio.get_running_loop().call_soon(seen.append, "between")
+
+    async with lane(brief_s=1.0) as one:
+        assert await one.run(threading.current_thread, Call("brief")) is not threading.main_thread(), "unknown as yet"
+        await asyncio.gather(*(one.run(work, Call("brief")) for _ in range(3)))
+    assert seen[:5] == [threading.main_thread(), "between"] * 2 + [threading.main_thread()]
+
+
+@asynchronous
+async def test_brief_calls_wait_for_the_thread() -> None:
+    """One call at a time: who works on one need not think of others."""
+    done: list[str] = []
+    async with lane(brief_s=1.0) as one:
+        await one.run(int, Call("brief"))
+        gate = Gate(one)
+        await gate.entered()
+        brief = asyncio.ensure_future(one.run(lambda: done.append("brief"), Call("brief")))
+        await asyncio.sleep(0.01)
+        assert not done
+        await gate.open()
+        await brief
+    assert done == ["brief"]
+
+
+@asynchronous
+async def test_a_call_that_takes_long_is_not_done_by_the_loop() -> None:
+    async with lane(brief_s=0.005) as one:
+        await learn(one, 0.01)
+        assert await one.run(threading.current_thread, Call("slow")) is not threading.main_thread()
+
+
+@asynchronous
+async def test_a_brief_call_fails_as_any_other() -> None:
+    def fail() -> None:
+        raise InputError("k: is odd")
+
+    async with lane(brief_s=1.0) as one:
+        await one.run(int, Call("brief"))
+        with pytest.raises(InputError, match="is odd"):
+            await one.run(fail, Call("brief"))
+        with pytest.raises(DeadlineError):
+            await one.run(int, Call("brief", deadline=time.monotonic() - 1))
+    with pytest.raises(UnavailableError):
+        await one.run(int, Call("brief"))
 
 
 @asynchronous
