@@ -6,7 +6,9 @@ On the wire an error is a `google.rpc.Status` (the richer error model of gRPC): 
 from __future__ import annotations
 
 import logging
+import math
 import re
+from functools import lru_cache
 
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -77,21 +79,33 @@ def to_status(error: Exception, method: str, request_id: str) -> status_pb2.Stat
         message = str(error)
     said = status_pb2.Status(code=code.value[0], message=message)
     reason = type(error).__name__ if code is not grpc.StatusCode.INTERNAL else "Internal"
-    details: list[Message] = [
-        error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN, metadata={"method": method}),
-        error_details_pb2.RequestInfo(request_id=request_id),
-    ]
+    details = [_error_info(reason, method), _packed(error_details_pb2.RequestInfo(request_id=request_id))]
     if isinstance(error, OverloadedError):
-        delay = Duration(nanos=round(error.retry_s % 1 * 1e9), seconds=int(error.retry_s))
-        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
+        details.append(_retry_info(math.ceil(1e3 * error.retry_s)))
     if isinstance(error, InputError) and (field := _FIELD.match(message)):
         violation = error_details_pb2.BadRequest.FieldViolation(field=field[0], description=message)
-        details.append(error_details_pb2.BadRequest(field_violations=[violation]))
-    for detail in details:
-        packed = AnyMessage()
-        packed.Pack(detail)
-        said.details.append(packed)
+        details.append(_packed(error_details_pb2.BadRequest(field_violations=[violation])))
+    said.details.extend(details)
     return said
+
+
+def _packed(detail: Message) -> AnyMessage:
+    """As `Any.Pack` does it, in a third of its time."""
+    return AnyMessage(type_url=f"type.googleapis.com/{detail.DESCRIPTOR.full_name}", value=detail.SerializeToString())
+
+
+# Who refuses thousands of calls a second says the same again and again.
+
+
+@lru_cache(maxsize=256)
+def _error_info(reason: str, method: str) -> AnyMessage:
+    return _packed(error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN, metadata={"method": method}))
+
+
+@lru_cache(maxsize=256)
+def _retry_info(milliseconds: int) -> AnyMessage:
+    seconds, rest = divmod(milliseconds, 1000)
+    return _packed(error_details_pb2.RetryInfo(retry_delay=Duration(seconds=seconds, nanos=rest * 10**6)))
 
 
 def code_of(status: status_pb2.Status) -> grpc.StatusCode:

@@ -8,13 +8,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from feature_repo.errors import UnavailableError
+from feature_repo.errors import ConfigurationError, UnavailableError
 from feature_repo.files import replacing
+
+MOST_PORT = 65_535
 
 
 def address(host: str, port: int) -> str:
     """`host:port`, as gRPC reads it."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def require_address(said: str) -> None:
+    """Raise ConfigurationError for what is not `HOST:PORT` or `unix:PATH`: without a port, gRPC would ask 443."""
+    host, _, port = said.rpartition(":")
+    if not said.startswith("unix:") and not (host and port.isdecimal() and 0 < int(port) <= MOST_PORT):
+        raise ConfigurationError(f"address {said!r}: write HOST:PORT, as 127.0.0.1:50051")
 
 
 def is_loopback(host: str) -> bool:

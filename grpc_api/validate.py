@@ -141,6 +141,8 @@ def _check_filter(field: str, one: Filter) -> None:
                 raise InputError(f"{field}: {one.field} is a text; give any_of or none_of")
             if any(end is not None and isnan(end) for end in (at_least, below)):
                 raise InputError(f"{field}.range: has an end that is no number")
+            if at_least is not None and below is not None and at_least >= below:
+                raise InputError(f"{field}.range: holds nothing, as {at_least:g} is not below {below:g}")
 
 
 def _check_vector(vector: npt.NDArray[np.float32]) -> None:

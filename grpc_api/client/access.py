@@ -10,7 +10,7 @@ import grpc
 
 from feature_repo.errors import ConfigurationError
 from feature_repo.settings import Settings
-from grpc_api.ports import is_loopback
+from grpc_api.ports import is_loopback, require_address
 
 _OPTIONS = [
     ("grpc.max_receive_message_length", -1),
@@ -59,6 +59,7 @@ class Access:
 
         Raises ConfigurationError.
         """
+        require_address(address)
         credentials = self._credentials()
         if credentials is not None:
             return [over.secure_channel(address, credentials, options=_OPTIONS) for _ in range(count)]

@@ -214,6 +214,47 @@ async def test_the_loop_does_brief_calls_and_sees_to_others_between_them() -> No
 
 
 @asynchronous
+async def test_a_crowd_is_let_in_before_the_next_call_is_done() -> None:
+    """gRPC gives the loop one call a turn: had each turn a call done, a thousand would wait unseen."""
+    asked: list[asyncio.Future[int]] = []
+
+    async with lane(waiting=2, brief_s=1.0) as one:
+        await one.run(int, Call("brief"))
+
+        def come(more: int) -> None:
+            asked.extend(asyncio.ensure_future(one.run(lambda: len(asked), Call("brief"))) for _ in range(2))
+            if more:
+                asyncio.get_running_loop().call_soon(come, more - 1)
+
+        come(19)
+        while len(asked) < 40:
+            await asyncio.sleep(0)
+        found = await asyncio.gather(*asked, return_exceptions=True)
+    assert found[:2] == [40, 40], "begun once all had come"
+    assert {type(refused) for refused in found[2:]} == {OverloadedError}
+
+
+@asynchronous
+async def test_a_crowd_without_end_does_not_hold_up_those_inside() -> None:
+    async with lane(waiting=3, brief_s=0.05) as one:
+        await one.run(int, Call("brief"))
+        ended = asyncio.Event()
+
+        async def crowd() -> None:
+            while not ended.is_set():
+                asyncio.ensure_future(one.run(int, Call("brief", caller="crowd"))).add_done_callback(
+                    lambda task: task.exception()
+                )
+                await asyncio.sleep(0)
+
+        pressing = asyncio.ensure_future(crowd())
+        await asyncio.sleep(0)
+        assert await one.run(lambda: 7, Call("brief", caller="modest")) == 7
+        ended.set()
+        await pressing
+
+
+@asynchronous
 async def test_brief_calls_wait_for_the_thread() -> None:
     """One call at a time: who works on one need not think of others."""
     done: list[str] = []

@@ -336,10 +336,14 @@ class TestSignals:
         assert answers == [7]
         assert process.wait(10) == 0
 
-    def test_sighup_swaps_to_the_release_that_is_reloaded(self, process: subprocess.Popen[str], remote: Scorer) -> None:
+    def test_sighup_swaps_to_the_release_that_is_reloaded(
+        self, process: subprocess.Popen[str], remote: Scorer, tmp_path: Path
+    ) -> None:
         assert remote.describe().predictors
         process.send_signal(signal.SIGHUP)
         assert until(lambda: not remote.describe().predictors)
+        process.send_signal(signal.SIGHUP)
+        assert until((tmp_path / "gone").exists), "the release before is let go of"
         process.send_signal(signal.SIGHUP)
         time.sleep(0.2)
         assert remote.ready("index/tiny"), "a release that cannot be loaded leaves the old one in use"

@@ -114,6 +114,8 @@ def test_refusals_name_the_field(service: ScoringService, call: Call, query: Sim
         (Filter("language", NumberRange(1.0)), r"filters\[0\]: language is a text"),
         (Filter("duration_s", NoneOf(("10",))), r"filters\[0\]: duration_s is a number"),
         (Filter("duration_s", NumberRange(float("nan"))), r"filters\[0\].range: has an end that is no number"),
+        (Filter("duration_s", NumberRange(60.0, 10.0)), r"filters\[0\].range: holds nothing, as 60 is not below 10"),
+        (Filter("duration_s", NumberRange(60.0, 60.0)), r"filters\[0\].range: holds nothing"),
     ],
 )
 def test_a_filter_that_makes_no_sense_is_refused(find: Find, one: Filter, said: str) -> None:
