@@ -1,7 +1,7 @@
 """What a bare call costs that scores 500 candidates: columns and prepared contents in memory, nothing read or sent.
 
 Each predictor of the release, for the user of the longest history, on one thread. Beside it stands what the same sizes
-cost at least: for the net its matrix products alone, for trees the two walks of CatBoost.
+cost: for the net its matrix products alone, for trees the two walks of CatBoost.
 
 Usage: LARDER_HOME=<workspace with a release> python -m benchmarks.score [--candidates 500] [--repeats 50]
 """
@@ -96,7 +96,7 @@ def measure(candidates: int, repeats: int) -> list[Row]:
             elif isinstance(predictor, Popularity):
                 columns = release.store.read(predictor.service, ids, None, wanted=model.wanted)
                 prepared: Any = model.prepared
-                floor, what = walks(predictor, prepared(columns)), "the walks of its trees"
+                floor, what = walks(predictor, prepared(columns)), "CatBoost's walks of its trees"
             else:
                 continue
             ours, least = in_turns([whole, floor], repeats)

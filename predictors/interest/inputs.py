@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
+from itertools import repeat
+from operator import is_, itemgetter
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from feature_repo.contracts import EventType
 from feature_repo.schema import CONTENT_STATS, CREATOR_STATS, NUMBER, RECENT, USER_STATS
 from predictors.interest.content_inputs import Matrix, Rows, standard
 from predictors.interest.examples import RELATED
+from predictors.interest.passes import standardise
 
 LISTS = (RELATED, "recent_events", "recent_times", "recent_values")
 STATISTICS = tuple(
@@ -81,31 +83,33 @@ class Context:
 
     def __call__(self, columns: Columns) -> Matrix:
         """(n, len(STATISTICS)) float32: a statistic that is not known is the mean of those that are."""
-        raw = (_shrunken(columns, self.level) - self.mean[:, None]) * self.scale[:, None]
-        return _filled(np.clip(raw, -_SPREAD, _SPREAD)).astype(np.float32).T
+        raw = _shrunken(columns, self.level)
+        told = np.empty(raw.shape, np.float32)
+        standardise(raw, self.mean, self.scale, _SPREAD, told)
+        return told.T
 
     def histories(self, columns: Columns, rows: Sequence[int], places: Mapping[str, int]) -> Histories:
         """The histories of these rows; `places` is the row of each content, those that it lacks are left out."""
         shape = (len(rows), RECENT)
         contents, kinds, gaps = (np.zeros(shape, np.int64) for _ in range(3))
         values, known = np.zeros(shape, np.float32), np.zeros(shape, bool)
-        lists = [columns.objects(name) for name in LISTS]
         for at, row in enumerate(rows):
-            met = [each[row] for each in lists]
-            if not met[0]:
-                continue
-            events = [event for event in zip(*met, strict=True) if event[0] in places][-RECENT:]
-            if not events:
-                continue
-            ids, names, times, said = zip(*events, strict=True)
-            part = slice(RECENT - len(ids), RECENT)
-            contents[at, part] = [places[content_id] for content_id in ids]
-            kinds[at, part] = [_KINDS[name] for name in names]
-            gaps[at, part] = _gap_codes(np.array(times, np.int64))
-            mean, scale = self.values[kinds[at, part]].T
-            values[at, part] = np.clip((np.array(said) - mean) * scale, -_SPREAD, _SPREAD)
+            told = self.history(columns, row, places)
+            part = slice(RECENT - len(told[0]), RECENT)
+            contents[at, part], kinds[at, part], values[at, part], gaps[at, part] = told
             known[at, part] = True
         return Histories(contents, kinds, values, gaps, known)
+
+    def history(self, columns: Columns, row: int, places: Mapping[str, int]) -> tuple[Rows, Rows, Matrix, Rows]:
+        """Contents, kinds, values and gaps of the last events of one row, (n,) each, as `Histories` has them."""
+        met = [columns.objects(name)[row] or () for name in LISTS]
+        events = [event for event in zip(*met, strict=True) if event[0] in places][-RECENT:]
+        ids, names, times, said = zip(*events, strict=True) if events else ((), (), (), ())
+        kinds = np.array([_KINDS[name] for name in names], np.int64)
+        mean, scale = self.values[kinds].T
+        values = np.clip((np.array(said) - mean) * scale, -_SPREAD, _SPREAD).astype(np.float32)
+        gaps = _gap_codes(np.array(times, np.int64))
+        return np.array([places[content_id] for content_id in ids], np.int64), kinds, values, gaps
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Everything that is fitted, by name."""
@@ -123,7 +127,8 @@ def same_pasts(columns: Columns) -> tuple[Rows, Rows]:
     A request's rows share one list, so lists are compared by identity first.
     """
     users, lists = columns.objects("user_id"), [columns.objects(name) for name in LISTS]
-    if len(set(users.tolist())) == len(set(map(id, lists[0].tolist()))) == 1:
+    shared = columns.rows and all(map(is_, lists[0].tolist(), repeat(lists[0][0])))
+    if shared and users.tolist().count(users[0]) == columns.rows:
         return np.zeros(1, np.int64), np.zeros(columns.rows, np.int64)
     identities = list(zip(users.tolist(), map(id, lists[0]), strict=True))
     number_of: dict[tuple[object, int], int] = {}
@@ -142,7 +147,7 @@ def same_pasts(columns: Columns) -> tuple[Rows, Rows]:
 
 def _gap_codes(times: Rows) -> Rows:
     """By powers of two of the seconds to the newest event, from 0."""
-    codes: Rows = np.minimum(np.log2(1 + np.maximum(times.max() - times, 0)).astype(np.int64), GAPS - 1)
+    codes: Rows = np.minimum(np.log2(1 + np.maximum(times.max(initial=0) - times, 0)).astype(np.int64), GAPS - 1)
     return codes
 
 
@@ -157,7 +162,7 @@ def _shrunken(columns: Columns, level: Matrix) -> npt.NDArray[np.float64]:
     for (name, (count, prior)), middle in zip(_MEANS.items(), level, strict=True):
         n, row = _filled(columns.numbers(count)), STATISTICS.index(name)
         raw[row] = _filled(raw[row] - middle) * n / (n + prior)
-    raw[_COUNT_ROWS] = np.log1p(_filled(raw[_COUNT_ROWS]))
+    raw[_COUNT_ROWS] = np.log1p(np.fmax(raw[_COUNT_ROWS], 0))  # of a NaN and 0 the greater is 0
     return raw
 
 

@@ -129,12 +129,8 @@ class Interest:
 
     def _scores(self, logits: Floats, meeting: Floats) -> Scores:
         """The answer for the net's logits (n, outputs) and those of meetings (n,)."""
-        p = self.probabilities(logits)
-        heads = {
-            name: logistic(logits[:, column])
-            for column, name in enumerate(self.outputs)
-            if name not in (ENGAGED, REACTION)
-        }
+        p, said = self.probabilities(logits), logistic(logits)
+        heads = {name: said[:, column] for column, name in enumerate(self.outputs) if name not in (ENGAGED, REACTION)}
         rank = meeting + self.rank_weight * np.log(p)
         return Scores(
             p, np.stack([1 - p, p], axis=1), (p >= 0.5).astype(np.int64), {RANK: rank, MEETING: meeting, **heads}
@@ -154,10 +150,20 @@ class Interest:
         """What the net makes of the users of these rows: the same for every content. `met` are the vectors (m, width)
         of the related contents, where they are known.
         """
-        return self.net.recall(*self._pasts(columns, rows, met))
+        places, vectors = self._met(columns, rows, met)
+        past = self.inputs.context.histories(columns, rows.tolist(), places)
+        vectors = F.pad(vectors, (0, 0, 0, 1))  # a row for those who met nothing
+        return self.net.recall(as_past(past, vectors[past.contents]), torch.from_numpy(self._users(columns, rows)))
 
-    def _pasts(self, columns: Columns, rows: Rows, met: torch.Tensor | None) -> tuple[Past, torch.Tensor]:
-        """Histories and rows of the users' table."""
+    def _events(self, columns: Columns, met: torch.Tensor | None) -> tuple[Events, int]:
+        """The history of the only user, and the row of the users' table."""
+        first = np.zeros(1, np.int64)
+        places, vectors = self._met(columns, first, met)
+        contents, kinds, values, gaps = self.inputs.context.history(columns, 0, places)
+        return Events(vectors.numpy()[contents], kinds, values, gaps), int(self._users(columns, first)[0])
+
+    def _met(self, columns: Columns, rows: Rows, met: torch.Tensor | None) -> tuple[dict[str, int], torch.Tensor]:
+        """The contents that the users of these rows met: the row of each, and their vectors."""
         related = columns.related[RELATED]
         if met is None:
             lists = columns.objects(RELATED)[rows]
@@ -165,11 +171,11 @@ class Interest:
             ids = related.objects("content_id")
             related = related.take([row for row, content_id in enumerate(ids) if content_id in named])
             met = self.represent(related).vectors
-        places = {content_id: row for row, content_id in enumerate(related.objects("content_id").tolist())}
-        past = self.inputs.context.histories(columns, rows.tolist(), places)
-        vectors = F.pad(met, (0, 0, 0, 1))  # a row for those who met nothing
-        users = self.inputs.users.rows([user or "" for user in columns.objects("user_id")[rows]])
-        return as_past(past, vectors[past.contents]), torch.from_numpy(users)
+        return {content_id: row for row, content_id in enumerate(related.objects("content_id").tolist())}, met
+
+    def _users(self, columns: Columns, rows: Rows) -> Rows:
+        """The users' rows of their table."""
+        return self.inputs.users.rows([user or "" for user in columns.objects("user_id")[rows]])
 
     def logits(self, columns: Columns) -> tuple[Floats, Floats]:
         """The net's logits, (n, outputs), and those of meetings, (n,)."""
@@ -182,13 +188,12 @@ class Interest:
         equally many rows go together.
         """
         firsts, owners = same_pasts(columns)
-        past, users = self._pasts(columns, firsts, met)
         context = torch.from_numpy(self.inputs.context(columns))
         if len(firsts) == 1:
-            asked = self._folded.recall(Events.of(past), int(users))
+            asked = self._folded.recall(*self._events(columns, met))
             said, met_next = self._folded(asked, contents, context)
             return said.double().numpy(), met_next.double().numpy()
-        state = self.net.recall(past, users)
+        state = self.recall(columns, firsts, met)
         logits, meeting = np.empty((columns.rows, len(self.outputs))), np.empty(columns.rows)
         order = np.argsort(owners, kind="stable")
         sizes = np.bincount(owners)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from catboost import CatBoost, CatBoostError, Pool
+from catboost import CatBoost, CatBoostError
 
 from feature_repo.columns import Columns, Wanted
 from feature_repo.errors import StateError
@@ -25,6 +25,7 @@ from predictors.popularity.features import Assembler, FeatureSet, Matrix, popula
 from predictors.recipes import Fitted
 from predictors.splits import Splits
 from predictors.tracking import LocalRun, Run
+from predictors.trees import Trees
 
 LEAST_TRAINING = 30  # labelled contents in the training split
 _MODELS = ("regressor", "classifier")
@@ -49,6 +50,7 @@ class Popularity:
         self._version = version
         self.assembler = assembler
         self.models = models
+        self._trees = {kind: Trees.of(model) for kind, model in models.items()}
         self._calibration = calibration
         self._quintiles = quintiles
         self._embeddings = {name: embeddings[name] for name in assembler.features.embeddings}
@@ -134,9 +136,7 @@ class Popularity:
         """The trees and the calibration; see `Preparing.score_prepared`."""
         if columns.rows == 0:
             return Scores(np.empty(0), np.empty((0, CLASSES)), np.empty(0, np.int64))
-        pool = Pool(np.asfortranarray(contents))
-        # One thread: waking others costs more than the trees of a request's rows
-        score, logits = (self.models[kind].predict(pool, thread_count=1) for kind in _MODELS)
+        score, logits = (self._trees[kind](contents) for kind in _MODELS)
         probabilities = self._calibration(score, logits, self._quintiles.edges)
         return Scores(score, probabilities, probabilities.argmax(axis=1))
 

@@ -299,7 +299,8 @@ def test_a_request_gets_what_the_net_says(fitted: Interest, events: int) -> None
         )
         state = net.recall(past, torch.tensor([3]))
         folded = Folded(net)
-        logits, meetings = folded(folded.recall(Events.of(past), 3), contents, context)
+        told = Events(*(part[0, known[0]].numpy() for part in (past.vectors, past.kinds, past.values, past.gaps)))
+        logits, meetings = folded(folded.recall(told, 3), contents, context)
         torch.testing.assert_close(logits, net(state, every, context[None])[0], atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(meetings, net.meetings(state, contents)[0], atol=1e-5, rtol=1e-5)
 
