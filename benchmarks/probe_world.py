@@ -165,8 +165,10 @@ def said(
         yield name, fitted.predictor.score(examples.batch(test)).score, seconds
 
 
-def tastes(feed: Feed, home: Path, per_user: float, names: Sequence[str] = PREDICTORS) -> Iterator[Figure]:
-    """Everybody on the world of so many impressions a user."""
+def tastes(
+    feed: Feed, home: Path, per_user: float, names: Sequence[str] = PREDICTORS
+) -> tuple[Mapping[str, int], list[Figure]]:
+    """Everybody on the world of so many impressions a user, and the rows of the split's parts."""
     settings, dataset = feed.lived(home, Coefficients(impressions_per_user=per_user))
     examples = read_events(settings).examples
     test = examples.splits.test
@@ -174,11 +176,13 @@ def tastes(feed: Feed, home: Path, per_user: float, names: Sequence[str] = PREDI
     whole = {name: p[test] for name, p in truths(dataset, examples).items()}
     best = resample([Outcome(engaged, whole["oracle"], users)], RESAMPLES, 0)
     by = [*((name, p, 0.0) for name, p in whole.items()), *said(examples, names, {})]
+    figures = []
     for name, p, seconds in by:
         outcome = Outcome(engaged, p, users)
         measures, less = outcome.measure(), best.less(resample([outcome], RESAMPLES, 0))["auc"]
         short = (less.value, less.low, less.high)
-        yield Figure(name, measures["auc"], measures["gauc"], measures["log_loss"], short, seconds)
+        figures.append(Figure(name, measures["auc"], measures["gauc"], measures["log_loss"], short, seconds))
+    return examples.splits.sizes, figures
 
 
 # -- causes
@@ -233,15 +237,13 @@ def lost(examples: Examples, made: Mapping[str, str], seeds: int) -> dict[str, f
     return {"whole": whole, **losses}
 
 
-def show_tastes(found: Mapping[str, Sequence[Figure]]) -> None:
-    """Print the table."""
-    table = Table("impressions a user", "by", "AUC", "short of the oracle", "GAUC", "log-loss", "CPU s", title="Tastes")
-    for events, figures in found.items():
-        for one in figures:
-            short = "{:.3f} [{:.3f}, {:.3f}]".format(*one.short)
-            table.add_row(
-                events, one.by, f"{one.auc:.4f}", short, f"{one.gauc:.4f}", f"{one.log_loss:.4f}", f"{one.seconds:.0f}"
-            )
+def show_tastes(rows: Mapping[str, int], figures: Sequence[Figure]) -> None:
+    """Print the table of one world."""
+    title = f"Tastes: {sum(rows.values())} impressions, {rows['test']} of them test"
+    table = Table("by", "AUC", "short of the oracle", "GAUC", "log-loss", "CPU s", title=title)
+    for one in figures:
+        short = "{:.3f} [{:.3f}, {:.3f}]".format(*one.short)
+        table.add_row(one.by, f"{one.auc:.4f}", short, f"{one.gauc:.4f}", f"{one.log_loss:.4f}", f"{one.seconds:.0f}")
     Console(width=130).print(table)
 
 
@@ -256,7 +258,7 @@ def show_causes(found: Sequence[tuple[str, str, dict[str, float]]]) -> None:
 
 
 def main() -> None:
-    """Measure, print the tables and write `results/probe_world.json`."""
+    """Measure, print the tables and write `results/probe_world_tastes-<events>.json` and `probe_world_causes.json`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--home", type=Path, required=True, help="for the worlds; contents and vectors are kept")
     parser.add_argument("--contents", type=int, default=300)
@@ -268,22 +270,19 @@ def main() -> None:
     given = parser.parse_args()
     feed = Feed(given.home / "base", given.contents, given.users, given.days)
     feed.embed()
-    result: dict[str, Any] = {
-        "machine": machine(),
-        "contents": given.contents,
-        "users": given.users,
-        "days": given.days,
-    }
+    world = {"machine": machine(), "contents": given.contents, "users": given.users, "days": given.days}
     with tempfile.TemporaryDirectory(dir=given.home) as folder:
         if "tastes" in given.part:
-            found = {f"{n:g}": list(tastes(feed, Path(folder) / f"{n:g}", n, given.predictor)) for n in given.events}
-            show_tastes(found)
-            result["tastes"] = {events: [asdict(one) for one in figures] for events, figures in found.items()}
+            for n in given.events:
+                rows, figures = tastes(feed, Path(folder) / f"{n:g}", n, given.predictor)
+                show_tastes(rows, figures)
+                said = {**world, "rows": rows, "figures": [asdict(one) for one in figures]}
+                write_json(RESULTS / f"probe_world_tastes-{n:g}.json", said)
         if "causes" in given.part:
             told = list(causes(feed, Path(folder)))
             show_causes(told)
-            result["causes"] = [{"cause": cause, "teller": teller, "R2": losses} for cause, teller, losses in told]
-    write_json(RESULTS / "probe_world.json", result)
+            lost_by = [{"cause": cause, "teller": teller, "R2": losses} for cause, teller, losses in told]
+            write_json(RESULTS / "probe_world_causes.json", {**world, "causes": lost_by})
 
 
 if __name__ == "__main__":

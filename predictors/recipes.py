@@ -45,8 +45,9 @@ class TrainingStore(Protocol):
 class Fitted:
     """A predictor that was fitted, what its manifest is to say of it, and simpler ones to be measured beside it.
 
-    Where the fit made features that the store cannot have yet, `columns` are those of the examples, row by row, and
-    `golden` takes the place of the data's.
+    Where the predictor has learnt from the validation rows too, `judged` is what it was before: whoever chooses by
+    those rows asks that one. Where the fit made features that the store cannot have yet, `columns` are those of the
+    examples, row by row, and `golden` takes the place of the data's.
     """
 
     predictor: Savable
@@ -54,6 +55,7 @@ class Fitted:
     rivals: Mapping[str, Predictor] = field(default_factory=dict)
     columns: Columns | None = None
     golden: Golden | None = None
+    judged: Savable | None = None
 
     def beside(self, columns: Columns) -> Columns:
         """The examples' columns, and beside them those that the fit made."""

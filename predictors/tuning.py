@@ -100,7 +100,10 @@ SPACES: Mapping[str, Space] = {
 }
 
 # predictor -> what holds in trials alone: a model that has learnt from the validation rows cannot be judged by them
-TRIALS: Mapping[str, Mapping[str, Any]] = {"popularity": {"refit": False}}
+TRIALS: Mapping[str, Mapping[str, Any]] = {
+    "popularity": {"refit": False},
+    "interest_factors": {"refit": False},
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,12 @@ TOGETHER = "facts and vectors together"
 
 _SCHEMAS = ((CONTENT_META, FACTS), (CREATOR_STATS, CREATOR), (CONTENT_STATS, CROWD), (USER_STATS, USER))
 _STATISTICS = {name: modality for schema, modality in _SCHEMAS for name in schema}
-_WORDS = {"tags": "tag", "language": "language"}
+_WORDS = {"tags": "tag", "language": "language", "content_creator": "made by"}
 _OF_STACK = {
     "facts": Feature("facts, kernel score", FACTS),
     "joint": Feature("facts and vectors, kernel score", TOGETHER),
 }
+_OF_CREATOR = {"mean": "mean score", "posts": "how many"}
 # What the trees of interest make of the crowd, the content and the history
 _MADE = {
     "expected": Feature("expected reaction", HISTORY),
@@ -66,6 +67,11 @@ def part(embedding: str, said: str) -> Feature:
     return Feature(f"{titled(embedding)}, {said}", modality_of(embedding))
 
 
+def creator(said: str) -> Feature:
+    """What is known of a creator's earlier contents."""
+    return Feature(f"creator's earlier contents, {_OF_CREATOR[said]}", CREATOR)
+
+
 def reduced(embedding: str, width: int) -> list[Feature]:
     """The columns of a `Reduction` that is `width` wide."""
     return [part(embedding, "ridge score"), *(part(embedding, f"direction {k}") for k in range(1, width))]
@@ -86,6 +92,8 @@ def _of_tree(column: str) -> Feature:
         return statistic(column)
     if owner == "kernel":
         return _OF_STACK[said]
+    if owner == "creator":
+        return creator(said)
     if owner == "liking":
         return _liking(said)
     if said == "cosine":

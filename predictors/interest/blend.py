@@ -132,19 +132,22 @@ class InterestBlend:
 
 
 def fit_blend(examples: EventExamples, config: BlendConfig, run: Run) -> Fitted:
-    """Fit the members on the training rows, weigh them by the validation rows; the test rows are not looked at.
+    """Fit the members, weigh them by the validation rows, as they were before they learnt from these; the test rows are
+    not looked at.
 
     The members are measured beside the blend. Raises StateError where there is too little to learn from.
     """
-    members = []
+    fits = []
     for name in config.members:
         recipe = recipe_of(name)
         said = {**_shared(config), **config.options.get(name, {})}
-        members.append(cast(Member, recipe.run(examples, recipe.configure(said), run).predictor))
+        fits.append(recipe.run(examples, recipe.configure(said), run))
+    judged = [fitted.judged or fitted.predictor for fitted in fits]
     valid = examples.splits.valid
-    odds = log_odds(np.stack([chances_of(member, examples, valid) for member in members], axis=1))
+    odds = log_odds(np.stack([chances_of(member, examples, valid) for member in judged], axis=1))
     calibration = Platt.fit(odds, examples.labels[ENGAGED][valid])
-    ranks = rank_weights(examples, members)
+    ranks = rank_weights(examples, judged)
+    members = [cast(Member, fitted.predictor) for fitted in fits]
     weights = dict(zip(config.members, calibration.weights, strict=True))
     rivals = {member.name: member for member in members}
     return Fitted(InterestBlend(members, calibration, ranks, run.version), {"weights": weights}, rivals)

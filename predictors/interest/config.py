@@ -64,6 +64,7 @@ class FactorsConfig(ExampleConfig):
     sweeps: int = 100  # of the Gibbs sampler
     burn_in: int = 30  # sweeps that are not kept
     kept: int = 35  # samples that the model holds, evenly chosen among the others
+    refit: bool = True  # once validation has said how to read the factors, learn from its rows too
 
     def __post_init__(self) -> None:
         ExampleConfig.__post_init__(self)

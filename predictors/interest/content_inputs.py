@@ -22,6 +22,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 NUMBERS = tuple(name for name, dtype in CONTENT_META.items() if dtype == NUMBER)
 WORDS = ("language", "tags")
+CREATOR = "content_creator"
 MOST_BUCKETS = 2**17  # rows of a table of ids, at most
 LEAST_VECTORS = 30  # training vectors below which an embedding is left out
 
@@ -95,15 +96,22 @@ class ContentInputs:
 
     @classmethod
     def fit(
-        cls, met: Columns, embeddings: Iterable[str], components: int, top_words: int, codes: tuple[int, int] = (0, 0)
+        cls,
+        met: Columns,
+        embeddings: Iterable[str],
+        components: int,
+        top_words: int,
+        codes: tuple[int, int] = (0, 0),
+        texts: Iterable[str] = WORDS,
     ) -> ContentInputs:
-        """Fit on the contents that training rows met; `codes` are the levels and words of codes instead of components.
+        """Fit on the contents that training rows met; `codes` are the levels and words of codes instead of components,
+        `texts` the columns whose frequent words have columns of their own.
 
         An embedding that too few of them have is left out.
         """
         facts = np.stack([met.numbers(name) for name in NUMBERS], axis=1)
         mean, scale = standard(facts)
-        vocabularies = {name: frequent_words(met.objects(name), top_words) for name in WORDS}
+        vocabularies = {name: frequent_words(met.objects(name), top_words) for name in sorted(texts)}
         projections: dict[str, Projection | Codebook] = {}
         for name in sorted(embeddings):
             vectors = met.vectors(name)
@@ -123,7 +131,7 @@ class ContentInputs:
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns that are read of a content, its id apart."""
-        return (*NUMBERS, *WORDS, *self.projections)
+        return (*NUMBERS, *self.vocabularies, *self.projections)
 
     def __call__(self, contents: Columns) -> Matrix:
         """(n, width) float32. Raises StateError where a vector has another length than in training."""
@@ -158,7 +166,7 @@ class ContentInputs:
                     projections[name] = Codebook(arrays[key], arrays[f"codes:{name}.words"])
                 else:
                     projections[name] = Projection(arrays[key], arrays[f"axes:{name}.axes"])
-        words = {name: tuple(facts["words"][name]) for name in WORDS}
+        words = {name: tuple(said) for name, said in sorted(facts["words"].items())}
         ids = Ids(arrays["ids.seen"], int(facts["buckets"]))
         return cls(arrays["facts.mean"], arrays["facts.scale"], words, dict(sorted(projections.items())), ids)
 

@@ -1,6 +1,7 @@
 """Predictor `interest_factors`: what a user thinks of a content by Bayesian matrix factorisation with side information.
 
-It knows a user by what they did up to its training, and a content that came later by its features.
+It knows a user by what they did up to its training, what they did last before all (their tastes wander), and a content
+that came later by its features.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from feature_repo.files import write_json
 from predictors.base import Scores
 from predictors.interest.blocks import ENGAGED, MEETING, RANK, REACTION, require_learnable
 from predictors.interest.config import FactorsConfig
-from predictors.interest.content_inputs import ContentInputs
+from predictors.interest.content_inputs import CREATOR, WORDS, ContentInputs
 from predictors.interest.examples import EventExamples
 from predictors.interest.gibbs import Draw, Values, draws
 from predictors.interest.platt import Platt, log_odds, logistic
@@ -199,36 +200,48 @@ class InterestFactors:
 
 
 def fit_factors(examples: EventExamples, config: FactorsConfig, run: Run) -> Fitted:
-    """Draw from the posterior given the training rows, calibrate on the validation rows; nothing else is looked at.
+    """Draw from the posterior given the training rows, choose how it is read by the validation rows, and with
+    `config.refit` draw again given both. The test rows are not looked at.
 
     Raises StateError where there is too little to learn from.
     """
     require_learnable(examples)
     train, valid = examples.splits.train, examples.splits.valid
-    users, owners = np.unique([user or "" for user in examples.columns.objects("user_id")[train]], return_inverse=True)
-    met, items = np.unique(examples.items[train], return_inverse=True)
+    raw = _drawn(examples, train, config, run, "sweeps")
+    chances = np.concatenate([raw.score(batch).score for batch in examples.batches(valid)])
+    calibration = Platt.fit(log_odds(chances)[:, None], examples.labels[ENGAGED][valid])
+    judged = raw.read_as(calibration, 1.0)
+    judged = raw.read_as(calibration, rank_weight(examples, asked_in_full(judged, examples)))
+    if not config.refit:
+        return Fitted(judged)
+    both = _drawn(examples, np.sort(np.concatenate([train, valid])), config, run, "sweeps of the refit")
+    return Fitted(both.read_as(calibration, judged.rank_weight), judged=judged)
+
+
+def _drawn(examples: EventExamples, rows: Rows, config: FactorsConfig, run: Run, stage: str) -> InterestFactors:
+    """From the posterior given these rows, as it is: neither calibrated nor weighed for lists."""
+    users, owners = np.unique([user or "" for user in examples.columns.objects("user_id")[rows]], return_inverse=True)
+    met, items = np.unique(examples.items[rows], return_inverse=True)
     known = examples.contents.take(met)
-    inputs = ContentInputs.fit(known, examples.digests, config.components, config.top_words)
-    reactions = examples.labels.get(REACTION, examples.labels[ENGAGED])[train]
+    inputs = ContentInputs.fit(known, examples.digests, config.components, config.top_words, texts=(*WORDS, CREATOR))
+    reactions = examples.labels.get(REACTION, examples.labels[ENGAGED])[rows]
     level, spread = reactions.mean(), reactions.std()
-    values = Values(owners, items, (reactions - level) / spread)
+    times = examples.columns.numbers("event_timestamp")[rows]
+    values = Values(owners, items, (reactions - level) / spread, times)
     kept: list[Draw] = []
     chosen = set(np.linspace(config.burn_in, config.sweeps - 1, config.kept).astype(int).tolist())
     features = inputs(known).astype(np.float64)
     for sweep, draw in enumerate(draws(values, len(users), features, config.factors, config.sweeps, config.seed)):
-        run.stage("sweeps", sweep + 1, config.sweeps)
-        run.metric("factors.noise", "train", draw.noise)
+        run.stage(stage, sweep + 1, config.sweeps)
+        run.metric("factors.noise", stage, draw.noise)
+        run.metric("factors.half_life", stage, draw.half_life)
         if sweep in chosen:
             kept.append(draw)
     keys = (users.tolist(), known.objects("content_id").tolist())
     familiar = np.log1p(np.append(np.bincount(items), 0.0))
-    cut = (_between(reactions, examples.labels[ENGAGED][train]) - level) / spread
+    cut = (_between(reactions, examples.labels[ENGAGED][rows]) - level) / spread
     plain = Platt([1.0], 0.0)
-    raw = InterestFactors(inputs, Posterior.of(kept), keys, familiar, cut, plain, 1.0, examples.digests, run.version)
-    chances = np.concatenate([raw.score(batch).score for batch in examples.batches(valid)])
-    calibration = Platt.fit(log_odds(chances)[:, None], examples.labels[ENGAGED][valid])
-    fitted = raw.read_as(calibration, 1.0)
-    return Fitted(fitted.read_as(calibration, rank_weight(examples, asked_in_full(fitted, examples))))
+    return InterestFactors(inputs, Posterior.of(kept), keys, familiar, cut, plain, 1.0, examples.digests, run.version)
 
 
 def _between(reactions: Floats, engaged: Floats) -> float:

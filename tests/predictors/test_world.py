@@ -79,7 +79,7 @@ def test_the_oracle_is_right_and_the_filter_learns_towards_it() -> None:
 
 def test_interest_learns_tastes_and_more_of_them_from_more_events(feed: Feed, tmp_path: Path) -> None:
     few, many = (
-        {one.by: one for one in tastes(feed, tmp_path / f"{events}", events, ["interest_factors"])}
+        {one.by: one for one in tastes(feed, tmp_path / f"{events}", events, ["interest_factors"])[1]}
         for events in (30.0, 300.0)
     )
     assert many["oracle"].auc > many["filter"].auc > many["interest_factors"].auc > many["biases"].auc

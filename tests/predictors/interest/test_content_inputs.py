@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from feature_repo.columns import Columns
 from feature_repo.errors import StateError
 from predictors.interest.codes import Codebook
-from predictors.interest.content_inputs import ContentInputs, Ids, Projection
+from predictors.interest.content_inputs import CREATOR, WORDS, ContentInputs, Ids, Projection
 from tests.predictors.planted_tastes import SPEC, plant_tastes
 
 
@@ -26,6 +27,18 @@ def test_what_is_kept_gives_the_same_numbers(contents: Columns, codes: tuple[int
     assert fitted(contents).shape == (80, fitted.width)
     np.testing.assert_array_equal(again(contents), fitted(contents))
     np.testing.assert_array_equal(again.ids.rows(["c0001", "new"]), fitted.ids.rows(["c0001", "new"]))
+
+
+def test_words_of_all_texts_keep_their_columns_in_a_file(contents: Columns) -> None:
+    """In a file names are sorted."""
+    makers = np.array(["ann", "bob"] * 40, object)
+    told = replace(contents, values={**contents.values, CREATOR: makers})
+    fitted = ContentInputs.fit(told, [], 4, 8, texts=(*WORDS, CREATOR))
+    again = ContentInputs.of(fitted.arrays(), json.loads(json.dumps(fitted.facts(), sort_keys=True)))
+    np.testing.assert_array_equal(again(told), fitted(told))
+    assert again.columns == fitted.columns
+    place = fitted.width - sum(len(words) for words in fitted.vocabularies.values())
+    np.testing.assert_array_equal(fitted(told)[:, place], makers == "ann")
 
 
 def test_a_content_without_a_vector_says_so(contents: Columns) -> None:

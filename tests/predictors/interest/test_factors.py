@@ -21,11 +21,14 @@ from predictors.splits import Splits
 from predictors.tracking import LocalRun
 from tests.predictors.planted_tastes import Tastes, plant_tastes
 
-QUICK = FactorsConfig(factors=3, components=8, sweeps=40, burn_in=10, kept=15)
+QUICK = FactorsConfig(factors=3, components=8, sweeps=40, burn_in=10, kept=15, refit=False)
 NET = {"width": 8, "hidden": 8, "components": 4, "epochs": 2, "batch": 32, "rate": 1e-2, "negatives": 8, "threads": 1}
 BLEND = BlendConfig(
     members=("interest", "interest_factors"),
-    options={"interest": NET, "interest_factors": {"factors": 3, "sweeps": 20, "burn_in": 5, "kept": 10}},
+    options={
+        "interest": NET,
+        "interest_factors": {"factors": 3, "sweeps": 20, "burn_in": 5, "kept": 10, "refit": False},
+    },
 )
 
 
@@ -92,6 +95,46 @@ def test_held_out_labels_reach_no_factor(tastes: Tastes, fitted: InterestFactors
     planted = fit_factors(replace(examples, labels=labels), QUICK, LocalRun("v1", tmp_path)).predictor
     rows = examples.batch(test)
     np.testing.assert_array_equal(planted.score(rows).score, fitted.score(rows).score)
+
+
+@pytest.mark.parametrize("refit", [False, True])
+def test_a_refit_learns_from_validation_rows_what_choices_were_made_without(
+    tastes: Tastes, refit: bool, tmp_path: Path
+) -> None:
+    """Where validation rows say the opposite, so does who learns from them."""
+    examples, valid = tastes.examples, tastes.examples.splits.valid
+    labels = {name: values.copy() for name, values in examples.labels.items()}
+    for values in labels.values():
+        values[valid] = 1 - values[valid]
+    found = fit_factors(examples, replace(QUICK, refit=refit), LocalRun("v1", tmp_path))
+    other = fit_factors(replace(examples, labels=labels), replace(QUICK, refit=refit), LocalRun("v1", tmp_path))
+    assert isinstance(found.predictor, InterestFactors)
+    assert isinstance(other.predictor, InterestFactors)
+    learnt = (found.predictor.posterior.users != other.predictor.posterior.users).any()
+    assert learnt == refit
+    assert (found.judged is not None) == refit
+    if isinstance(found.judged, InterestFactors):
+        before = fit_factors(examples, QUICK, LocalRun("v1", tmp_path)).predictor
+        rows = examples.batch(valid)
+        np.testing.assert_array_equal(found.judged.score(rows).score, before.score(rows).score)
+        assert found.predictor.calibration == found.judged.calibration
+
+
+def test_a_blend_weighs_a_member_as_it_was_before_it_knew_the_rows(tastes: Tastes, tmp_path: Path) -> None:
+    options = {**BLEND.options["interest_factors"], "refit": True}
+    config = replace(BLEND, members=("interest_factors",), options={"interest_factors": options})
+    blend = fit_blend(tastes.examples, config, LocalRun("v1", tmp_path)).predictor
+    plain = fit_blend(
+        tastes.examples,
+        replace(config, options={"interest_factors": {**options, "refit": False}}),
+        LocalRun("v", tmp_path),
+    ).predictor
+    assert isinstance(blend, InterestBlend)
+    assert isinstance(plain, InterestBlend)
+    assert (blend.calibration, blend.rank_weights) == (plain.calibration, plain.rank_weights)
+    valid = tastes.examples.splits.valid
+    rows, truth = tastes.examples.batch(valid), tastes.examples.labels["engaged"][valid]
+    assert auc(truth, blend.score(rows).score) > auc(truth, plain.score(rows).score)
 
 
 def test_a_blend_is_at_least_as_good_as_its_best_member_and_names_them(tastes: Tastes, blended: Fitted) -> None:
