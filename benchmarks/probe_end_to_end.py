@@ -1,8 +1,10 @@
 """`engagement_end_to_end` on real films: posters and texts, fine-tuned, beside simpler readings of the same nets.
 
 Reads splits from folders with `train.csv`, `valid.csv` and `test.csv`, column `id`; the product's own fit trains on the
-first, chooses on the second and scores the third. Beside it, on the same rows, the rivals that every training of it
-measures: a ridge regression over the nets' vectors as published, and a plain concatenation of them.
+first, chooses on the second and says of the third (of the second with `--part valid`) what it foretells. Beside it, on
+the same rows, the rivals that every training of it measures: a ridge regression over the nets' vectors as published,
+and a plain concatenation of them. All go to `<out>/<split>/<seed>/<model>.csv` (`id,pred,cls`); what lies there already
+is not fitted again.
 
 Usage: LARDER_REAL_DATA=<folder with movielens100k> python -m benchmarks.probe_end_to_end --home HOME --out OUT SPLIT…
 """
@@ -12,17 +14,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-import numpy as np
-import polars as pl
 from rich.console import Console
-from rich.table import Table
 
 from benchmarks.harness import RESULTS, machine
+from benchmarks.held_films import Trial, compare, held_out
 from feature_repo.catalog import Catalog
 from feature_repo.datasets.movielens import MovieLens
 from feature_repo.files import write_json
@@ -32,84 +31,57 @@ from predictors.base import Scores
 from predictors.end_to_end.config import EndToEndConfig
 from predictors.end_to_end.data import MediaExamples, read_media
 from predictors.end_to_end.train import fit_end_to_end
-from predictors.evaluation.engagement_metrics import evaluate
-from predictors.labels import Quintiles
 from predictors.tracking import LocalRun
 
 REAL = Path(os.environ.get("LARDER_REAL_DATA", Path(__file__).parents[2] / "shared" / "data"))
-SHOWN = ("r2", "spearman", "accuracy", "macro_f1", "weighted_kappa")
+OURS = "end_to_end"
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """One model on one split: its measures on the test rows, how many classes it predicts, and the fit's seconds."""
-
-    split: str
-    model: str
-    measures: dict[str, float]
-    classes: int
-    seconds: float
-
-
-def outcomes(settings: Settings, config: EndToEndConfig, split: Path, out: Path) -> Iterator[Outcome]:
-    """Fit on one split, write each model's predictions to `out`, yield what they are worth."""
-    config = EndToEndConfig(**{**config.to_json(), "split": str(split)})
+def read_films(settings: Settings, config: EndToEndConfig) -> MediaExamples:
+    """Every film with its poster and its text."""
     with Catalog(settings.catalog) as catalog:
-        examples = read_media(settings, catalog, Store(settings), "end_to_end", config).examples
-    folder = settings.home / "probe"
-    for left in folder.glob("*.safetensors"):  # of another split; what the nets read is kept
+        catalog.upsert_contents(list(MovieLens(REAL / "movielens100k").contents()), "movielens")
+        return read_media(settings, catalog, Store(settings), "end_to_end", config).examples
+
+
+def say(examples: MediaExamples, config: EndToEndConfig, part: str) -> dict[str, Scores]:
+    """What every model, fitted once, says of the rows of that part."""
+    folder = examples.settings.home / "probe"
+    for left in folder.glob("*.safetensors"):  # of another fit; what the nets read is kept
         left.unlink()
-    start = time.perf_counter()
-    fitted = fit_end_to_end(examples, config, LocalRun(split.name, folder))
-    seconds = time.perf_counter() - start
-    test = examples.splits.test
-    columns = fitted.beside(examples.columns).take(test)
-    for name, model in {"engagement_end_to_end": fitted.predictor, **fitted.rivals}.items():
-        said = model.score(columns)
-        write_predictions(out / f"{name}-{split.name}.csv", examples, said)
-        quintiles = Quintiles.fit(examples.scores[examples.splits.train])
-        truth = examples.scores[test]
-        measures = evaluate(truth, said.score, quintiles.classes(truth), said.classes)
-        yield Outcome(split.name, name, measures, len(np.unique(said.classes)), seconds)
-
-
-def write_predictions(path: Path, examples: MediaExamples, said: Scores) -> None:
-    """Predicted score and class of the test rows, as `id,pred,cls`."""
-    ids = [examples.content_ids[row] for row in examples.splits.test]
-    pl.DataFrame({"id": ids, "pred": said.score, "cls": said.classes}).write_csv(path)
-
-
-def show(found: list[Outcome]) -> None:
-    """Means over the splits, and how often the fine-tuned model is ahead."""
-    splits = sorted({outcome.split for outcome in found})
-    table = Table("model", *SHOWN, title=f"Films, posters and texts alone, {len(splits)} splits: mean (sd)")
-    for model in dict.fromkeys(outcome.model for outcome in found):
-        rows = [[outcome.measures[name] for name in SHOWN] for outcome in found if outcome.model == model]
-        means, spreads = np.mean(rows, 0), np.std(rows, 0)
-        table.add_row(model, *(f"{mean:.3f} ({spread:.3f})" for mean, spread in zip(means, spreads, strict=True)))
-    Console(width=120).print(table)
+    fitted = fit_end_to_end(examples, config, LocalRun("probe", folder))
+    Console().print(dict(fitted.facts))
+    columns = fitted.beside(examples.columns).take(getattr(examples.splits, part))
+    return {name: model.score(columns) for name, model in {OURS: fitted.predictor, **fitted.rivals}.items()}
 
 
 def main() -> None:
-    """Ingest once, fit on every split, print the table and write `results/probe_end_to_end.json`."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Fit on every split, print the table and write the result."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("splits", nargs="+", type=Path, help="folders with train.csv, valid.csv and test.csv")
     parser.add_argument("--home", type=Path, required=True, help="a workspace, reused")
     parser.add_argument("--out", type=Path, required=True, help="where id,pred,cls files go")
+    parser.add_argument("--part", choices=("valid", "test"), default="test")
+    parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=JSON", help="fields of the configuration")
     parser.add_argument("--json", type=Path, default=RESULTS / "probe_end_to_end.json")
     asked = parser.parse_args()
-    asked.out.mkdir(parents=True, exist_ok=True)
     given = {name: json.loads(value) for name, _, value in (pair.partition("=") for pair in asked.set)}
-    config = EndToEndConfig(**given)
     settings = Settings(home=asked.home)
-    with Catalog(settings.catalog) as catalog:
-        catalog.upsert_contents(list(MovieLens(REAL / "movielens100k").contents()), "movielens")
-    found = [one for split in asked.splits for one in outcomes(settings, config, split, asked.out)]
-    show(found)
-    write_json(
-        asked.json, {"machine": machine(), "config": config.to_json(), "outcomes": [asdict(one) for one in found]}
-    )
+    trials: list[Trial] = []
+    for split in asked.splits:
+        config = EndToEndConfig(**{**given, "split": str(split)})
+        examples = read_films(settings, config)
+        for seed in range(asked.seeds):
+            fit = partial(say, examples, replace(config, seed=seed), asked.part)
+            trials += held_out(asked.out / split.name, seed, examples, getattr(examples.splits, asked.part), fit)
+    result = {
+        "machine": machine(),
+        "part": asked.part,
+        **compare(trials, OURS, len(examples.contents)),
+        "config": {name: value for name, value in config.to_json().items() if name not in ("split", "seed")},
+    }
+    write_json(asked.json, result)
 
 
 if __name__ == "__main__":

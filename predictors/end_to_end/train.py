@@ -118,8 +118,8 @@ def _fit(examples: MediaExamples, config: EndToEndConfig, run: Run) -> Fitted:
         EndToEnd(head, shapes, config, scale, digests, run.version, towers_fit),
         facts,
         rivals,
-        Columns.from_frame(made.hstack(_columns({f"frozen_{m}": one for m, one in frozen.items()}, 0))),
-        Golden(made[examples.splits.train[:ROWS]]),
+        columns=Columns.from_frame(made.hstack(_columns({f"frozen_{m}": one for m, one in frozen.items()}, 0))),
+        golden=Golden(made[examples.splits.train[:ROWS]]),
     )
 
 

@@ -16,11 +16,12 @@ import torch
 from feature_repo.columns import Columns
 from predictors.explanation.explain import SCORE, Explanation, Feature
 from predictors.explanation.integral import METHOD, Maps, Tensors, as_grid, integrate, slopes_of
-from predictors.explanation.names import modality_of, part, reduced, statistic, word
+from predictors.explanation.names import creator, modality_of, part, reduced, statistic, word
 from predictors.fusion.inputs import Encoder, Inputs
 from predictors.fusion.net import CrossAttention, FusionNet
 from predictors.fusion.predictor import Fusion
 from predictors.labels import Floats
+from predictors.popularity import creators
 from predictors.torch_fit import cpu_threads
 
 
@@ -62,7 +63,8 @@ def _inputs_of(tensors: Tensors, known: torch.Tensor) -> Inputs:
 def _fusion_features(encoder: Encoder, added: Mapping[str, Floats]) -> tuple[tuple[Feature, ...], Floats]:
     """What each bin, flag, component and token added, summed by what they are of."""
     words = [word(name, value) for name, vocabulary in encoder.vocabularies.items() for value in vocabulary]
-    features = [*(statistic(name) for name in encoder.numbers), *words]
+    makers = [creator(name) for name in creators.NAMES] if encoder.creators else []
+    features = [*(statistic(name) for name in encoder.numbers), *words, *makers]
     facts = np.zeros((len(added["facts"]), len(features)))
     owners = np.concatenate([encoder.bins.column, np.arange(len(features))])  # the bins, then whether it is unknown
     np.add.at(facts.T, owners, added["facts"].T)

@@ -20,21 +20,22 @@ class FusionConfig(LabelConfig):
     token_components: int = 64  # of a token
     # net
     width: int = 32  # of a modality's state
+    hidden: int = 1024  # units over all numbers
     heads: int = 4
     dropout: float = 0.3
     modality_dropout: float = 0.15  # chance that a training row goes without a modality
     # training
     members: int = 3  # nets of other seeds, averaged
-    epochs: int = 60  # at most: training stops once validation no longer improves
-    patience: int = 10  # epochs without an improvement
+    epochs: int = 30  # at most: training stops once validation no longer improves
+    patience: int = 5  # epochs without an improvement
     batch: int = 128
-    learning_rate: float = 1e-3
+    learning_rate: float = 5e-4
     weight_decay: float = 0.1
     huber_share: float = 0.3  # of the loss; the rest is squared error
 
     def __post_init__(self) -> None:
         LabelConfig.__post_init__(self)
-        ones = ("bins", "width", "heads", "token_components", "members", "epochs", "patience", "batch")
+        ones = ("bins", "width", "hidden", "heads", "token_components", "members", "epochs", "patience", "batch")
         require_at_least(
             self, {"folds": 2, "top_words": 0, "components": 0, "weight_decay": 0} | dict.fromkeys(ones, 1)
         )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from math import cos, pi
 
 import numpy as np
 import torch
@@ -25,6 +27,8 @@ from predictors.torch_fit import Fit, Metrics, batches, fit_best, reproducible
 from predictors.tracking import LocalRun, Run
 
 LEAST_TRAINING = 30  # labelled contents in the training split
+LINEAR = 0.3  # of the numbers beside the hidden layer's, where a net begins
+_RIVAL_EPOCHS, _RIVAL_PATIENCE, _RIVAL_RATE = 60, 10, 1e-3  # of a plain net, which begins knowing nothing
 PENALTIES = tuple(10.0 ** (k / 4) for k in range(-12, 13))  # of the ridge, per training row
 
 
@@ -34,25 +38,22 @@ def fit_fusion(examples: Examples, config: FusionConfig, run: Run) -> Fitted:
     Raises StateError where there is too little to learn from.
     """
     _require_learnable(examples.splits)
-    quintiles = Quintiles.fit(examples.scores[examples.splits.train])
     encoder, inputs = Encoder.fit(examples, config)
-    learnt = examples.scores[examples.splits.train]
-    mean, deviation = float(learnt.mean()), float(learnt.std())
-    training = _Training(inputs, (examples.scores - mean) / deviation, examples.splits, config)
+    training = Training.of(examples, inputs, config)
 
-    def predictor(*nets: nn.Module) -> Fusion:
-        ensemble, valid = Ensemble(nets, mean, deviation), examples.splits.valid
-        link = OrdinalLink.fit(ensemble(inputs.take(valid))[0], examples.scores[valid], quintiles)
-        return Fusion(encoder, ensemble, link, examples.digests, run.version)
+    def predictor(ensemble: Ensemble) -> Fusion:
+        return Fusion(encoder, ensemble, training.link(ensemble), examples.digests, run.version)
 
-    fused = predictor(*training.nets(_fusion_net(encoder.shape, training), run, "net"))
-    quiet = LocalRun(run.version, run.folder)
-    size, hidden = inputs.flat().shape[1], 2 * config.width
-    plain = training.nets(lambda: Concatenation(perceptron(size, hidden, config.dropout)), quiet, "concatenation")
-    rivals = {"ridge": predictor(Concatenation(training.ridge(inputs.flat()))), "concatenation": predictor(*plain)}
+    fused = predictor(training.ensemble(training.nets(_fusion_net(encoder.shape, training), run, "net")))
+    rivals = {name: predictor(ensemble) for name, ensemble in training.rivals(run).items()}
     gates = fused.score(examples.columns.take(examples.splits.valid)).details["gates"].mean(axis=0)
     shares = dict(zip(fused.modalities, gates.tolist(), strict=True))
     return Fitted(fused, {"modalities": list(fused.modalities), "gates": shares}, rivals)
+
+
+def _rate(epoch: int, epochs: int) -> float:
+    """A rate's factor: 0 in the first epoch, after which validation judges the start itself, then half a cosine."""
+    return (1 + cos(pi * (epoch - 1) / max(1, epochs - 1))) / 2 if epoch else 0.0
 
 
 def _require_learnable(splits: Splits) -> None:
@@ -63,29 +64,68 @@ def _require_learnable(splits: Splits) -> None:
         )
 
 
-def _fusion_net(shape: Shape, training: _Training) -> Callable[[], nn.Module]:
-    """Makes nets that begin at the ridge of the facts and the vectors."""
+def _fusion_net(shape: Shape, training: Training) -> Callable[[], nn.Module]:
+    """Makes nets that begin at a ridge of the facts, the vectors, and what the hidden layer, as it was drawn, makes of
+    both: near a kernel ridge, with a linear part.
+    """
     inputs, config = training.inputs, training.config
-    start = training.ridge(torch.cat([inputs.facts, *inputs.vectors.values()], dim=1))
-    facts, *vectors = torch.split(start.weight[0].detach(), [shape.facts, *shape.vectors.values()])
-    bias = float(start.bias.detach())
+    options = NetOptions(config.width, config.hidden, config.heads, config.dropout, config.modality_dropout)
+    numbers = torch.cat([inputs.facts, *inputs.vectors.values()], dim=1)
+    level = numbers.shape[1] ** 0.5  # of the drawn units: they then vary as much as the numbers
+    sizes = [shape.facts, *shape.vectors.values(), config.hidden]
 
     def make() -> nn.Module:
-        net = FusionNet(shape, NetOptions(config.width, config.heads, config.dropout, config.modality_dropout))
-        net.start_at(facts, dict(zip(shape.vectors, vectors, strict=True)), bias)
+        net = FusionNet(shape, options)
+        start = training.ridge(torch.cat([LINEAR * numbers, level * net.drawn(numbers).detach()], dim=1))
+        weights = start.weight[0].detach()
+        facts, *vectors, hidden = torch.split(weights, sizes)
+        linear = {name: LINEAR * part for name, part in zip(shape.vectors, vectors, strict=True)}
+        net.start_at(LINEAR * facts, linear, level * hidden, float(start.bias.detach()))
         return net
 
     return make
 
 
 @dataclass(frozen=True, slots=True)
-class _Training:
-    """All rows' inputs and standardised scores (n,), and which rows are for what."""
+class Training:
+    """All rows' inputs, scores (n,) and `targets` (n,), the scores standardised; and which rows are for what."""
 
     inputs: Inputs
+    scores: Floats
     targets: Floats
     splits: Splits
     config: FusionConfig
+
+    @classmethod
+    def of(cls, examples: Examples, inputs: Inputs, config: FusionConfig) -> Training:
+        """On the examples' scores and splits; `inputs` are of all their rows."""
+        learnt = examples.scores[examples.splits.train]
+        targets = (examples.scores - learnt.mean()) / learnt.std()
+        return cls(inputs, examples.scores, targets, examples.splits, config)
+
+    def ensemble(self, nets: Sequence[nn.Module]) -> Ensemble:
+        """The nets' mean, in units of the scores."""
+        learnt = self.scores[self.splits.train]
+        return Ensemble(nets, float(learnt.mean()), float(learnt.std()))
+
+    def link(self, ensemble: Ensemble) -> OrdinalLink:
+        """From scores to classes, fitted on the validation rows."""
+        valid = self.splits.valid
+        said, quintiles = ensemble(self.inputs.take(valid))[0], Quintiles.fit(self.scores[self.splits.train])
+        return OrdinalLink.fit(said, self.scores[valid], quintiles)
+
+    def rivals(self, run: Run) -> dict[str, Ensemble]:
+        """A ridge over all inputs side by side, and a net of one hidden layer over them."""
+        flat, config = self.inputs.flat(), self.config
+        rival = replace(config, epochs=_RIVAL_EPOCHS, patience=_RIVAL_PATIENCE, learning_rate=_RIVAL_RATE)
+        patient = replace(self, config=rival)
+        size, hidden = flat.shape[1], 2 * config.width
+        plain = patient.nets(
+            lambda: Concatenation(perceptron(size, hidden, config.dropout)),
+            LocalRun(run.version, run.folder),
+            "concatenation",
+        )
+        return {"ridge": self.ensemble([Concatenation(self.ridge(flat))]), "concatenation": self.ensemble(plain)}
 
     def nets(self, make: Callable[[], nn.Module], run: Run, label: str) -> list[nn.Module]:
         """As many as the ensemble has, each from a seed of its own."""
@@ -98,7 +138,7 @@ class _Training:
             optimiser = torch.optim.AdamW(
                 net.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=True
             )
-            schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.epochs)
+            schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, partial(_rate, epochs=config.epochs))
 
             def train_epoch() -> Metrics:
                 net.train()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -20,8 +21,10 @@ from feature_repo.vectors import tokens_column
 from predictors.engagement import Examples
 from predictors.fusion.config import FusionConfig
 from predictors.fusion.encodings import Bins, Matrix, Scale, TokenMap
+from predictors.popularity.creators import Creators
 from predictors.popularity.features import frequent_words, one_hot, popularity_features
 from predictors.popularity.reduction import Reduction, fit_reduction, fold_of
+from predictors.popularity.stack import AS_OF, CREATORS, as_of, made_by
 
 logger = logging.getLogger(__name__)
 
@@ -68,11 +71,13 @@ class Encoder:
     """The fitted map from columns to `Inputs`; saved as `encoder.npz` and `encoder.json`.
 
     A vector becomes its ridge score and its first principal components, as `popularity` reads it; `token_columns`
-    name where each embedding's tokens are: in its vector, where it keeps none.
+    name where each embedding's tokens are: in its vector, where it keeps none. `creators` says how a creator's earlier
+    contents did; there is none where no content has one.
     """
 
     numbers: tuple[str, ...]
     vocabularies: Mapping[str, tuple[str, ...]]
+    creators: Creators | None
     bins: Bins
     facts: Scale
     reductions: Mapping[str, Reduction]
@@ -84,10 +89,16 @@ class Encoder:
     def fit(cls, examples: Examples, config: FusionConfig) -> tuple[Encoder, Inputs]:
         """Fit on the training rows and give the inputs of all rows; training rows have out-of-fold ridge scores."""
         train = examples.splits.train
-        seen, targets = examples.columns.take(train), examples.scores[train]
+        # Each row as of its own publication: a creator's history is then of earlier contents
+        published = np.array([content.published_at.timestamp() * 1e6 for content in examples.contents])
+        dated = replace(examples.columns, values={**examples.columns.values, AS_OF: published})
+        seen, targets = dated.take(train), examples.scores[train]
         known = popularity_features(())
         vocabularies = {name: frequent_words(seen.objects(name), config.top_words) for name in known.words}
-        matrix = _facts(seen, known.numbers, vocabularies)
+        creators = None
+        if any(seen.objects(CREATORS[0])):
+            creators = Creators.fit(*made_by(seen), as_of(seen), targets)
+        matrix = _facts(seen, known.numbers, vocabularies, creators)
         bins = Bins.fit(matrix, config.bins)
         facts = Scale.fit(bins(matrix))
         folds = fold_of([examples.content_ids[row] for row in train], config.folds, config.seed)
@@ -106,8 +117,8 @@ class Encoder:
             columns[name] = tokens_column(name) if name in examples.tokens else name
             kept = seen.vectors(columns[name])[has]
             tokens[name] = TokenMap.fit(kept.reshape(len(kept), count, -1), config.token_components)
-        encoder = cls(known.numbers, vocabularies, bins, facts, reductions, scales, tokens, columns)
-        inputs = encoder(examples.columns)
+        encoder = cls(known.numbers, vocabularies, creators, bins, facts, reductions, scales, tokens, columns)
+        inputs = encoder(dated)
         for name, block in held_out.items():
             inputs.vectors[name][torch.from_numpy(train)] = torch.from_numpy(block)
         return encoder, inputs
@@ -127,7 +138,7 @@ class Encoder:
     @property
     def columns(self) -> tuple[str, ...]:
         """Every column that is read."""
-        facts = (*self.numbers, *self.vocabularies)
+        facts = (*self.numbers, *self.vocabularies, *(CREATORS if self.creators else ()))
         return tuple(dict.fromkeys((*facts, *self.reductions, *self.token_columns.values())))
 
     def __call__(self, columns: Columns) -> Inputs:
@@ -146,12 +157,14 @@ class Encoder:
             known.append(np.asarray(np.isfinite(values).all(axis=1)))
             vectors[name] = torch.from_numpy(self.vectors[name](reduction(values)))
             tokens[name] = torch.from_numpy(self.tokens[name](columns.vectors(self.token_columns[name])))
-        facts = self.facts(self.bins(_facts(columns, self.numbers, self.vocabularies)))
+        facts = self.facts(self.bins(_facts(columns, self.numbers, self.vocabularies, self.creators)))
         return Inputs(torch.from_numpy(facts), vectors, tokens, torch.from_numpy(np.stack(known, axis=1)))
 
     def save(self, folder: Path) -> None:
         """Write the files; the same state gives the same bytes."""
         arrays = {f"bins.{key}": getattr(self.bins, key) for key in ("low", "width", "column")}
+        if self.creators:
+            arrays |= {f"creators.{key}": array for key, array in self.creators.arrays().items()}
         scales = {"facts": self.facts, **{f"{name}.vector": scale for name, scale in self.vectors.items()}}
         for name, scale in scales.items():
             arrays |= {f"{name}.mean": scale.mean, f"{name}.scale": scale.scale}
@@ -177,6 +190,7 @@ class Encoder:
             return cls(
                 tuple(state["numbers"]),
                 {name: tuple(words) for name, words in state["vocabularies"].items()},
+                _creators_of(a),
                 Bins(a["bins.low"], a["bins.width"], a["bins.column"]),
                 Scale(a["facts.mean"], a["facts.scale"]),
                 {n: Reduction(a[f"{n}.weights"], a[f"{n}.offset"], said[n]["alpha"]) for n in said},
@@ -188,7 +202,20 @@ class Encoder:
             raise StateError(f"{folder}: the encoder cannot be read ({error}); train again") from error
 
 
-def _facts(columns: Columns, numbers: Sequence[str], vocabularies: Mapping[str, tuple[str, ...]]) -> Matrix:
-    """(n, numbers and words) float32, NaN where unknown."""
-    words = [one_hot(columns.objects(name), vocabulary) for name, vocabulary in vocabularies.items()]
-    return np.column_stack([*(columns.numbers(name) for name in numbers), *words]).astype(np.float32)
+def _creators_of(arrays: Mapping[str, npt.NDArray[Any]]) -> Creators | None:
+    kept = {key.removeprefix("creators."): array for key, array in arrays.items() if key.startswith("creators.")}
+    return Creators.from_arrays(kept) if kept else None
+
+
+def _facts(
+    columns: Columns,
+    numbers: Sequence[str],
+    vocabularies: Mapping[str, tuple[str, ...]],
+    creators: Creators | None,
+) -> Matrix:
+    """(n, numbers, words and `creators.NAMES`) float32, NaN where unknown."""
+    blocks: list[npt.NDArray[np.floating]] = [columns.numbers(name)[:, None] for name in numbers]
+    blocks += [one_hot(columns.objects(name), vocabulary) for name, vocabulary in vocabularies.items()]
+    if creators:
+        blocks.append(creators(*made_by(columns), as_of(columns)))
+    return np.hstack(blocks).astype(np.float32)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import pi
 from typing import cast
 
 import torch
@@ -19,9 +20,12 @@ from predictors.fusion.inputs import Inputs, Shape
 
 @dataclass(frozen=True, slots=True)
 class NetOptions:
-    """`width` of a modality's state, `heads` that attend, and what is dropped while training."""
+    """`width` of a modality's state, `hidden` units over all numbers, `heads` that attend, and what is dropped while
+    training.
+    """
 
     width: int
+    hidden: int
     heads: int
     dropout: float
     modality_dropout: float
@@ -88,14 +92,29 @@ class FusionNet(nn.Module):
         self.tokens = nn.ModuleDict({name: nn.Linear(size, width) for name, size in shape.tokens.items()})
         self.cross = nn.ModuleDict({name: CrossAttention(width, options.heads, dropout) for name in shape.tokens})
         self.found = nn.ModuleDict({name: _from_zero(nn.Linear(width, width)) for name in shape.tokens})
-        self.hidden = nn.Linear(numbers, 2 * width)
-        self.added = _from_zero(nn.Linear(2 * width, modalities * width))
+        self.hidden = nn.Linear(numbers, options.hidden)
+        nn.init.normal_(self.hidden.weight, std=(2 * numbers) ** -0.5)
+        nn.init.uniform_(self.hidden.bias, 0, 2 * pi)
+        self.added = _from_zero(nn.Linear(options.hidden, modalities * width))
         self.gate = _from_zero(nn.Linear(modalities * width, modalities))  # even gates
         self.score = nn.Linear(width, 1)
 
-    def start_at(self, facts: torch.Tensor, vectors: Mapping[str, torch.Tensor], bias: float) -> None:
-        """Begin as a linear model of these weights: the first number of each state is what its modality adds."""
+    def drawn(self, numbers: torch.Tensor) -> torch.Tensor:
+        """What the hidden layer makes of (n, F + V…) facts and vectors, side by side: (n, hidden). Before it learns,
+        two rows are as alike in it as a Gaussian kernel says (random Fourier features, Rahimi and Recht 2007).
+        """
+        waves: torch.Tensor = (2 / self.options.hidden) ** 0.5 * torch.cos(self.hidden(numbers))
+        return waves
+
+    def start_at(
+        self, facts: torch.Tensor, vectors: Mapping[str, torch.Tensor], hidden: torch.Tensor, bias: float
+    ) -> None:
+        """Begin as a linear model of these weights: the first number of each state is what its modality adds, and
+        that of the facts, which every row has, what the hidden layer adds, too. These weights stay: what is learnt from
+        there on is the attention between the tokens, and the gates.
+        """
         with torch.no_grad():
+            self.added.weight[0] = hidden
             for linear, weights in ((self.facts, facts), *((self.vectors[name], w) for name, w in vectors.items())):
                 mapped = cast(nn.Linear, linear)
                 mapped.weight[0] = weights
@@ -103,6 +122,8 @@ class FusionNet(nn.Module):
             self.score.weight.zero_()
             self.score.weight[0, 0] = 1.0
             self.score.bias.fill_(bias)
+        for held in (self.facts, self.vectors, self.hidden, self.added, self.score):
+            held.requires_grad_(False)
 
     def forward(self, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
         """Score (n,) and gates (n, M) float32."""
@@ -112,7 +133,7 @@ class FusionNet(nn.Module):
         said = self._heard(inputs, known)
         states = [self.facts(blocks[0])]
         states += [self.vectors[name](block) + said[name] for name, block in zip(said, blocks[1:], strict=True)]
-        hidden = self.dropout(F.gelu(self.hidden(torch.cat(blocks, dim=1))))
+        hidden = self.dropout(self.drawn(torch.cat(blocks, dim=1)))
         states = torch.stack(states, dim=1) + self.added(hidden).view(len(known), known.shape[1], -1)
         states = states * known[:, :, None]  # (n, M, width)
         gates = self.gate(self.dropout(states).flatten(1)).masked_fill(~known, float("-inf")).softmax(dim=1)

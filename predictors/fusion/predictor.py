@@ -40,6 +40,13 @@ class Ensemble:
         return score * self.deviation + self.mean, gates / gates.sum(axis=1, keepdims=True)
 
 
+def scores_of(inputs: Inputs, ensemble: Ensemble, link: OrdinalLink) -> Scores:
+    """Scores with their classes and gates."""
+    score, gates = ensemble(inputs)
+    probabilities = link(score)
+    return Scores(score, probabilities, probabilities.argmax(axis=1), {"gates": gates})
+
+
 class Fusion:
     """Engagement score and quintile class of contents; `details["gates"]` (n, modalities) says which modality spoke,
     in the order of `modalities`.
@@ -82,9 +89,7 @@ class Fusion:
         if columns.rows == 0:
             gates = np.empty((0, len(self.modalities)))
             return Scores(np.empty(0), np.empty((0, CLASSES)), np.empty(0, np.int64), {"gates": gates})
-        score, gates = self.ensemble(self.encoder(columns))
-        probabilities = self._link(score)
-        return Scores(score, probabilities, probabilities.argmax(axis=1), {"gates": gates})
+        return scores_of(self.encoder(columns), self.ensemble, self._link)
 
     def save(self, folder: Path) -> None:
         """Write the model's files into `folder`; the same model gives the same bytes."""

@@ -72,8 +72,8 @@ class Stack:
                 near[name] = Neighbours.fit(vectors, columns.numbers(AS_OF), targets, config.neighbours)
         makers, made = None, np.empty((len(targets), 0), np.float32)
         if creators and any(columns.objects(CREATORS[0])):
-            makers = Creators.fit(*_made_by(columns), columns.numbers(AS_OF), targets)
-            made = makers(*_made_by(columns), columns.numbers(AS_OF))
+            makers = Creators.fit(*made_by(columns), columns.numbers(AS_OF), targets)
+            made = makers(*made_by(columns), columns.numbers(AS_OF))
         joint, held_out = None, np.empty((len(targets), 0), np.float32)
         # Beside the creators' histories the kernel said nothing more: R2 0.575 with it, 0.583 without (docs/quality.md)
         if reductions and config.kernel_centres and makers is None:
@@ -99,7 +99,7 @@ class Stack:
         reduced = {name: _reduced(name, columns, reduction) for name, reduction in self.reductions.items()}
         joint = made = np.empty((columns.rows, 0), np.float32)
         if self.creators:
-            made = self.creators(*_made_by(columns), _as_of(columns))
+            made = self.creators(*made_by(columns), as_of(columns))
         if self.joint:
             joint = self.joint(facts, {name: block[:, 1:] for name, block in reduced.items()})
         return self._together(columns, reduced, joint, made)
@@ -107,7 +107,7 @@ class Stack:
     def _together(self, columns: Columns, reduced: Mapping[str, Matrix], joint: Matrix, made: Matrix) -> Matrix:
         blocks = [
             *(block[:, : 1 + self.shown] for block in reduced.values()),
-            *(near(_vectors(name, columns), _as_of(columns))[:, None] for name, near in self.neighbours.items()),
+            *(near(_vectors(name, columns), as_of(columns))[:, None] for name, near in self.neighbours.items()),
             *(_cosines(_vectors(a, columns), _vectors(b, columns))[:, None] for a, b in self._pairs),
             joint,
             made,
@@ -166,12 +166,12 @@ class Stack:
         return cls(reductions, int(arrays["shown"]), near, joint, makers)
 
 
-def _as_of(columns: Columns) -> Floats:
+def as_of(columns: Columns) -> Floats:
     """The moments that the rows are asked for, (n,)."""
     return columns.numbers(AS_OF) if AS_OF in columns.values else np.full(columns.rows, np.inf)
 
 
-def _made_by(columns: Columns) -> tuple[npt.NDArray[np.object_], npt.NDArray[Any]]:
+def made_by(columns: Columns) -> tuple[npt.NDArray[np.object_], npt.NDArray[Any]]:
     """Creators and ids, both (n,)."""
     creator, own = CREATORS
     return columns.objects(creator), columns.objects(own).astype(str)

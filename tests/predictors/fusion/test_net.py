@@ -11,7 +11,7 @@ SHAPE = Shape(5, {"image": 3, "text": 4}, {"image": 6, "text": 7})
 
 def make_net(modality_dropout: float = 0.0) -> FusionNet:
     with reproducible(0):
-        net = FusionNet(SHAPE, NetOptions(8, 2, 0.0, modality_dropout))
+        net = FusionNet(SHAPE, NetOptions(8, 16, 2, 0.0, modality_dropout))
         for parameter in net.parameters():  # away from where training begins: every path counts
             torch.nn.init.normal_(parameter, std=0.3)
     return net.eval()
@@ -50,11 +50,13 @@ def test_nobody_hears_what_is_not_known() -> None:
 @torch.no_grad()
 def test_it_starts_at_a_linear_model() -> None:
     with reproducible(0):
-        net = FusionNet(SHAPE, NetOptions(8, 2, 0.5, 0.5)).eval()
+        net = FusionNet(SHAPE, NetOptions(8, 16, 2, 0.5, 0.5)).eval()
         facts, vectors = torch.randn(5), {name: torch.randn(size) for name, size in SHAPE.vectors.items()}
-    net.start_at(facts, vectors, 0.7)
+        hidden = torch.randn(16)
+    net.start_at(facts, vectors, hidden, 0.7)
     inputs = make_inputs()
-    expected = inputs.facts @ facts + sum(inputs.vectors[name] @ vectors[name] for name in vectors) + 0.7
+    drawn = net.drawn(torch.cat([inputs.facts, *inputs.vectors.values()], dim=1)) @ hidden
+    expected = inputs.facts @ facts + sum(inputs.vectors[name] @ vectors[name] for name in vectors) + drawn + 0.7
     score, gates = net(inputs)
     torch.testing.assert_close(score, expected, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(gates, torch.full((6, 3), 1 / 3))

@@ -13,6 +13,7 @@ from predictors.engagement import Examples
 from predictors.evaluation.engagement_metrics import r2
 from predictors.fusion.config import FusionConfig
 from predictors.fusion.fit import fit_fusion
+from predictors.fusion.net import FusionNet
 from predictors.fusion.predictor import Fusion
 from predictors.recipes import Fitted
 from predictors.splits import Splits
@@ -22,7 +23,7 @@ from tests.predictors.planted import DIM, SPEC, Planted, plant
 TOKENS, TOKEN_DIM = 3, 6
 QUICK = FusionConfig(
     members=2, epochs=25, patience=25, learning_rate=0.01, dropout=0.1, modality_dropout=0.1, batch=32, resamples=5,
-    width=8, heads=2, bins=4, components=4, token_components=6,
+    width=8, hidden=32, heads=2, bins=4, components=4, token_components=6,
 )  # fmt: skip
 
 
@@ -213,6 +214,36 @@ def test_a_vector_that_few_have_is_left_out(planted: Planted, tmp_path: Path, ca
     assert isinstance(made.predictor, Fusion)
     assert made.predictor.modalities == ("facts", "vec")
     assert "txt is left out" in caplog.text
+
+
+def test_the_start_itself_can_be_the_best(planted: Planted, tmp_path: Path) -> None:
+    examples = planted.examples()
+    made = fit(examples, tmp_path, dataclasses.replace(QUICK, epochs=1)).predictor
+    assert isinstance(made, Fusion)
+    for net in made.ensemble.nets:
+        assert isinstance(net, FusionNet)
+        assert not net.gate.weight.any()  # nothing was learnt on the way
+        assert not net.added.weight[1:].any()
+    test = examples.splits.test
+    assert r2(examples.scores[test], made.score(examples.columns.take(test)).score) > 0.5
+
+
+def test_creators_earlier_contents_are_read(planted: Planted, tmp_path: Path) -> None:
+    made = planted.examples()
+    maker = np.random.default_rng(2).integers(0, 6, len(made.scores))
+    made.scores[:] += np.linspace(-3, 3, 6)[maker]
+    made.columns.values["content_creator"] = np.array([f"studio {name}" for name in maker], object)
+    start = dataclasses.replace(QUICK, epochs=1)
+    knows = fit(made, tmp_path / "knows", start).predictor
+    saved_as = saved(Fitted(knows), tmp_path / "v1")
+    assert {"content_creator", "content_id"} <= set(knows.features)
+    assert saved_as.keys() == {"encoder.json", "encoder.npz", "fusion.json", "net0.safetensors", "net1.safetensors"}
+
+    rows, truth = made.columns.take(made.splits.test), made.scores[made.splits.test]
+    told = knows.score(rows).score
+    np.testing.assert_array_equal(Fusion.load(tmp_path / "v1").score(rows).score, told)
+    rows.values["content_creator"] = np.full(rows.rows, None)
+    assert r2(truth, told) > r2(truth, knows.score(rows).score) + 0.2
 
 
 def options() -> Iterator[dict[str, float]]:
