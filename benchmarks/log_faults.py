@@ -12,6 +12,8 @@ from feature_repo.settings import Settings
 from feature_repo.statistics import content_stats, user_recent, user_stats
 from feature_repo.store import Store
 
+AT_ONCE = 500  # keys to a read
+
 
 def wrong(settings: Settings, wanted: set[str], service: str) -> dict[str, int]:
     """How many events are lost, strange or twice in the log, and how many features online differ from a batch's.
@@ -31,19 +33,17 @@ def wrong(settings: Settings, wanted: set[str], service: str) -> dict[str, int]:
 def _differences(
     store: Store, service: str, key: str, make: Callable[[pl.DataFrame], pl.DataFrame], log: pl.DataFrame
 ) -> int:
-    """Features that are not what a batch makes of the log; of users a tenth is looked at, as each is a read."""
+    """Features online that are not what a batch makes of the log."""
     last = make(log).sort(f"{key}_id", "event_timestamp").group_by(f"{key}_id", maintain_order=True).last()
     names = [name for name in last.columns if name.startswith((f"{key}_", "recent_")) and name != f"{key}_id"]
-    last = last if key == "content" else last.gather_every(10)
-    ids = last[f"{key}_id"].to_list()
-    if key == "content":
-        online = [store.read(service, ids).values]
-    else:
-        online = [store.read(service, ["c0"], user).values for user in ids]
     wrong = 0
-    for name in names:
-        said = [value for part in online for value in part[name].tolist()]
-        wrong += sum(not _same(one, other) for one, other in zip(said, last[name].to_list(), strict=True))
+    for some in last.iter_slices(AT_ONCE):
+        ids = some[f"{key}_id"].to_list()
+        contents, users = (ids, None) if key == "content" else (["c0"] * len(ids), ids)
+        online = store.read(service, contents, users).values
+        for name in names:
+            pairs = zip(online[name].tolist(), some[name].to_list(), strict=True)
+            wrong += sum(not _same(one, other) for one, other in pairs)
     return wrong
 
 

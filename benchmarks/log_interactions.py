@@ -1,11 +1,11 @@
 """LogInteraction under kills: every acknowledged event once in the log and in the features, and seen at once.
 
-Two servers share a port, the log and the online store; senders stream events out of order, a tenth of them twice;
-servers and senders are killed with SIGKILL at random and started again. Beside them one prober sends an event, and
-from its acknowledgement on asks Predict until the score knows of it. In the end the log and the features online are
-compared with what was sent and with the batch's own statistics of the log.
+Two servers share a port, the log and the online store. Two senders send a million events out of order, a tenth of them
+twice, by the same sender or by the other; servers and senders are killed with SIGKILL at random and started again.
+Beside them one prober sends an event, and from its acknowledgement on asks Predict until the score knows of it. In the
+end the log is compared with what was sent, and the features online with the batch's own statistics of the log.
 
-Usage: python -m benchmarks.log_interactions [--events 1000000] [--kill-every 15] [--home FOLDER]
+Usage: python -m benchmarks.log_interactions [--events 1000000] [--rate 0] [--kill-every 15] [--home FOLDER]
 """
 
 from __future__ import annotations
@@ -18,104 +18,28 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 from rich.console import Console
 
+from benchmarks import log_sender as sender
+from benchmarks import log_server as server
 from benchmarks.harness import Row, machine, publish
 from benchmarks.log_faults import wrong
-from feature_repo.catalog import Catalog
-from feature_repo.columns import Columns
-from feature_repo.contracts import Content, Event, EventType, Interaction, User
+from feature_repo.contracts import Event, EventType, Interaction
 from feature_repo.errors import LarderError
-from feature_repo.events import EventLog
-from feature_repo.facts import read_facts
-from feature_repo.recorder import Recorder
 from feature_repo.settings import Settings, load_settings
-from feature_repo.statistics import write_statistics
-from feature_repo.store import Store
 from grpc_api.client import Scorer
 from grpc_api.ports import reserved
-from grpc_api.server import serve
-from predictors.base import Scores
-from predictors.loaded import Encoder, Encoders, LoadedRelease, Model
-from predictors.pins import PredictorPin, ReleaseManifest
 
-USERS, CONTENTS, PROBED = 10_000, 2_000, 50
-HISTORY = 20_000  # events that were there before
-SERVERS, SENDERS = 2, 2
-TWICE = 0.1
+PROBED = 50  # users of the prober's own
+SERVERS = 2
 SEEN_MS = 50.0
-START = datetime(2025, 1, 1, tzinfo=UTC)
-SERVICE = "interest"
-
-
-class Counting:
-    """A predictor whose score is how many likes of the user the features know."""
-
-    name = SERVICE
-    service = SERVICE
-    version = "v1"
-    features = ("user_likes",)
-    embeddings: Mapping[str, str] = MappingProxyType({})
-
-    def score(self, columns: Columns) -> Scores:
-        """The likes, 0 for unknown users."""
-        if not columns.rows:
-            return Scores(np.empty(0), np.empty((0, 1)), np.empty(0, np.int64))
-        likes = np.nan_to_num(columns.numbers("user_likes"))
-        return Scores(likes, np.ones((len(likes), 1)), np.zeros(len(likes), np.int64))
-
-
-def events(seed: int, count: int) -> list[Event]:
-    """Events of a sender in no order, some twice; sums of stars are exact in floats."""
-    rng = np.random.default_rng(seed)
-    fields = [rng.integers(most, size=count) for most in (USERS, CONTENTS, len(EventType), 30 * 86_400, 20)]
-    kinds = list(EventType)
-    made = [
-        Event(f"{seed}-{n}", Interaction(f"u{u}", f"c{c}", kinds[k], START + timedelta(seconds=s), v / 4), f"call-{n}")
-        for n, (u, c, k, s, v) in enumerate(zip(*(field.tolist() for field in fields), strict=True))
-    ]
-    order = rng.permutation(np.concatenate([np.arange(count), rng.integers(count, size=round(TWICE * count))]))
-    return [made[n] for n in order.tolist()]
-
-
-def prepare(settings: Settings) -> None:
-    """A workspace with contents, users and a history, online."""
-    with Catalog(settings.catalog) as catalog:
-        catalog.upsert_contents([Content(f"c{n}", f"Content {n}", START) for n in range(CONTENTS)], "benchmark")
-        catalog.upsert_users([User(f"u{n}") for n in range(USERS)])
-        list(EventLog(settings.interactions_dir).append(one.interaction for one in events(99, HISTORY)))
-        list(write_statistics(settings, catalog))
-    store = Store(settings)
-    store.apply()
-    list(store.materialize())
-
-
-def run_server(settings: Settings) -> None:
-    """Serve a release of the counting predictor until killed."""
-    store = Store(settings)
-    manifest = ReleaseManifest({}, {}, {SERVICE: PredictorPin("v1", SERVICE)}, {})
-    models = {SERVICE: Model(Counting(), {})}
-    encoders = Encoders({}, dict[str, Encoder]().__getitem__)
-    release = LoadedRelease(manifest, store, models, {}, encoders, read_facts(settings, {}))
-    serve(settings, release, open_recorder=lambda: Recorder(settings, store.push))
-
-
-def run_sender(address: str, seed: int, count: int, acknowledged: Path) -> None:
-    """Send the events of a seed from the offset that the file holds on."""
-    done = int(acknowledged.read_text() or 0) if acknowledged.exists() else 0
-    with Scorer(address) as scorer:
-        scorer.log(
-            events(seed, count)[done:],
-            patience_s=300,
-            told=lambda said: acknowledged.write_text(str(done + said.offset)),
-        )
 
 
 class Prober:
@@ -144,7 +68,7 @@ class Prober:
                 interaction = Interaction(f"p{number % PROBED}", "c0", EventType.LIKE, datetime.now(UTC))
                 self.events.append(Event(f"probe-{number}", interaction))
                 sent = time.perf_counter()
-                scorer.log(self.events[-1:], patience_s=300)
+                scorer.log(self.events[-1:], patience_s=sender.PATIENCE_S)
                 told = time.perf_counter()
                 while not _sees(scorer, interaction.user_id, number // PROBED + 1):
                     continue
@@ -159,7 +83,7 @@ def _answers(address: str) -> bool:
 
 def _sees(scorer: Scorer, user: str, likes: int) -> bool:
     try:
-        return scorer.predict(["c0"], SERVICE, user)[0].score >= likes
+        return scorer.predict(["c0"], server.SERVICE, user)[0].score >= likes
     except LarderError:  # a server that was killed just now
         return False
 
@@ -167,13 +91,15 @@ def _sees(scorer: Scorer, user: str, likes: int) -> bool:
 class Fleet:
     """Processes that are killed at random and started again."""
 
-    def __init__(self, home: Path, address: str, count: int) -> None:
-        own = [sys.executable, "-m", "benchmarks.log_interactions", "--home", str(home), "--address", address]
-        share = ["--events", str(count // SENDERS)]
-        self._commands = [[*own, "--role", "server"]] * SERVERS
-        self._commands += [[*own, *share, "--role", "sender", "--seed", str(n)] for n in range(SENDERS)]
+    def __init__(self, home: Path, address: str, count: int, rate: float) -> None:
+        python = [sys.executable, "-m"]
+        self._commands = [[*python, server.__name__, str(home), address.rpartition(":")[2]]] * SERVERS
+        self._commands += [
+            [*python, sender.__name__, address, str(n), str(count), str(rate), str(home / f"acknowledged-{n}")]
+            for n in range(sender.SENDERS)
+        ]
         self.processes = [subprocess.Popen(command) for command in self._commands[:SERVERS]]
-        self.kills = 0
+        self.kills = Counter[str]()
 
     def send(self) -> None:
         """Start the senders, once the servers answer."""
@@ -181,8 +107,11 @@ class Fleet:
 
     @property
     def sending(self) -> bool:
-        """Whether a sender is not done."""
-        return any(process.poll() is None for process in self.processes[SERVERS:])
+        """Whether a sender is not done. Raises SystemExit where a process ended in another way than by a kill."""
+        codes = [process.poll() for process in self.processes]
+        if any(code is not None for code in codes[:SERVERS]) or any(codes[SERVERS:]):
+            raise SystemExit(f"ended unasked: servers {codes[:SERVERS]}, senders {codes[SERVERS:]}")
+        return None in codes[SERVERS:]
 
     def kill_one(self, chance: random.Random) -> None:
         """Kill a process that runs and start it again."""
@@ -190,7 +119,7 @@ class Fleet:
         self.processes[number].kill()
         self.processes[number].wait()
         self.processes[number] = subprocess.Popen(self._commands[number])
-        self.kills += 1
+        self.kills["servers" if number < SERVERS else "senders"] += 1
 
     def stop(self) -> None:
         """Kill all."""
@@ -200,70 +129,76 @@ class Fleet:
 
 
 @contextmanager
-def fleet(home: Path, address: str, count: int) -> Iterator[Fleet]:
+def fleet(home: Path, address: str, count: int, rate: float) -> Iterator[Fleet]:
     """A fleet at work."""
-    made = Fleet(home, address, count)
+    made = Fleet(home, address, count, rate)
     try:
         yield made
     finally:
         made.stop()
 
 
-def main(settings: Settings, count: int, kill_every: float) -> None:
+def main(settings: Settings, count: int, rate: float, kill_every: float) -> None:
     """The whole run."""
-    prepare(settings)
+    server.prepare(settings)
     chance = random.Random(settings.seed)
-    with reserved("127.0.0.1", 0) as port, fleet(settings.home, address := f"127.0.0.1:{port}", count) as running:
+    with reserved("127.0.0.1", 0) as port, fleet(settings.home, address := f"127.0.0.1:{port}", count, rate) as running:
         while not _answers(address):
             time.sleep(0.2)
         started = time.monotonic()
         running.send()
         with Prober(address) as prober:
+            due = started + kill_every
             while running.sending:
-                time.sleep(chance.uniform(0.5, 1.5) * kill_every)
-                if running.sending:
+                if time.monotonic() >= due:
+                    due += chance.uniform(0.5, 1.5) * kill_every
                     running.kill_one(chance)
+                time.sleep(0.2)
         seconds = time.monotonic() - started
-    assert all(process.returncode == 0 for process in running.processes[SERVERS:])
-    sent = [one for seed in range(SENDERS) for one in events(seed, count // SENDERS)] + prober.events
-    history = {one.interaction.event_id for one in events(99, HISTORY)}
-    faults = wrong(settings, {one.event_id for one in sent} | history, SERVICE)
-    acknowledged, seen = (np.percentile(ms, [50, 99]) for ms in (prober.acknowledged_ms, prober.seen_ms))
+    ids = {one.interaction.event_id for one in sender.events(server.SEED_BEFORE, server.HISTORY)}
+    ids |= {sender.event_id(sender.SEED, n) for n in range(count)} | {one.event_id for one in prober.events}
+    faults = wrong(settings, ids, server.SERVICE)
+    sent = sum(len(sender.share(n, count)) for n in range(sender.SENDERS)) + len(prober.events)
+    acknowledged, seen = (np.percentile(ms, [50, 99]).tolist() for ms in (prober.acknowledged_ms, prober.seen_ms))
+    at = f"{sent / seconds:,.0f} events/s"
+    kills = " and ".join(f"{many} of {what}" for what, many in sorted(running.kills.items())) or "none"
     Console().print(
-        f"{len(sent):,} events ({count:,} ids) in {seconds:,.0f} s, {len(sent) / seconds:,.0f} a second, "
-        f"{running.kills} kills; {faults}; {len(prober.events):,} probes: sent to acknowledged "
-        f"p50 {acknowledged[0]:.0f} p99 {acknowledged[1]:.0f} ms, acknowledged to seen p50 {seen[0]:.1f} "
-        f"p99 {seen[1]:.1f} ms"
+        f"{sent:,} events ({count:,} ids) in {seconds:,.0f} s, {at}; kills: {kills}; {faults}; "
+        f"{len(prober.events):,} probes: sent to acknowledged p50 {acknowledged[0]:.0f} p99 {acknowledged[1]:.0f} ms, "
+        f"acknowledged to seen p50 {seen[0]:.1f} p99 {seen[1]:.1f} ms"
     )
     publish(
         "log_interactions",
         [
-            Row(f"{name} after {running.kills} kills", amiss, count, 0.0, "of events", 1, machine(), most=True)
+            Row(f"{name}; kills: {kills}", amiss, count, 0.0, "of events", 1, machine(), most=True)
             for name, amiss in faults.items()
         ]
-        + [Row("acknowledged to seen, p99", seen[1], SEEN_MS, 1.0, "ms", len(prober.seen_ms), machine(), most=True)],
+        + [
+            Row(
+                f"acknowledged to seen, p99 at {at}",
+                seen[1],
+                SEEN_MS,
+                1.0,
+                "ms",
+                len(prober.seen_ms),
+                machine(),
+                most=True,
+            )
+        ],
     )
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--events", type=int, default=1_000_000, help="events with an id of their own")
+    parser.add_argument("--rate", type=float, default=0.0, help="events a second; 0: as fast as they are taken")
     parser.add_argument("--kill-every", type=float, default=15.0, help="seconds between kills, on average")
     parser.add_argument("--home", type=Path, help="an empty folder; default: one that is removed")
-    parser.add_argument("--role", choices=["main", "server", "sender"], default="main", help=argparse.SUPPRESS)
-    parser.add_argument("--address", default="", help=argparse.SUPPRESS)
-    parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.WARNING)
     given = _arguments()
-    if given.role == "server":
-        port = int(given.address.rpartition(":")[2])
-        run_server(load_settings(home=given.home, port=port, reuse_port=True))
-    elif given.role == "sender":
-        run_sender(given.address, given.seed, given.events, given.home / f"acknowledged-{given.seed}")
-    else:
-        with tempfile.TemporaryDirectory(prefix="larder-log-") as folder:
-            main(load_settings(home=given.home or Path(folder)), given.events, given.kill_every)
+    with tempfile.TemporaryDirectory(prefix="larder-log-") as folder:
+        main(load_settings(home=given.home or Path(folder)), given.events, given.rate, given.kill_every)

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import grpc
 import numpy as np
+from rich.console import Console
 
 from benchmarks.harness import Row, machine, publish
 from benchmarks.overload import resident, server
@@ -41,7 +42,7 @@ log = logging.getLogger(__name__)
 CANDIDATES = 50
 TOGETHER = 4  # callers that always have a call under way
 STREAMS = 256  # far more than there are callers: a stream that just ended counts for a moment
-PATIENCE_S = 120.0
+PATIENCE_S = 600.0
 GROWTH = 1.1
 
 Answer = pb.PredictResponse | pb.RecommendResponse | pb.SimilarResponse
@@ -172,6 +173,8 @@ def main() -> None:
     for reason, count in found.failed.most_common():
         log.warning("%d failed: %s", count, reason)
     sent, answered, where = len(found.latencies), found.answers.total(), machine()
+    said = ", ".join(f"{memory / 2**20:.0f} ({n + 1})" for n, memory in enumerate(found.memory) if n % 20 == 19)
+    Console().print(f"MiB of the server's own memory (after so many swaps): {said}")
     memory = found.memory[len(found.memory) // 10 :]
     times = f"{options.swaps} swaps and rollbacks"
     claims = [

@@ -18,6 +18,8 @@ from feature_repo.journal import Journal
 
 SEGMENT_ROWS = 500_000
 BY_USER_ROWS = 200_000  # events that `by_user` aims to hold at once
+_IDS = ("event_id", "user_id", "content_id", "request_id")
+_KINDS = tuple(kind.value for kind in EventType)
 
 SCHEMA: dict[str, pl.DataType] = {
     "event_id": pl.String(),
@@ -126,7 +128,7 @@ def to_frame(events: Sequence[Event]) -> pl.DataFrame:
 
 
 def from_frame(rows: pl.DataFrame) -> Iterator[Event]:
-    """The events of rows with columns as in `SCHEMA`; times may be texts.
+    """The events of rows with columns as in `SCHEMA`; times may be texts, ids whole numbers.
 
     `event_id`, `value` and `request_id` may be missing: an event without an id is named by what it says. Raises
     InputError for another missing column, and for a row that is no event.
@@ -134,22 +136,37 @@ def from_frame(rows: pl.DataFrame) -> Iterator[Event]:
     needed = ("user_id", "content_id", "event", "timestamp")
     if missing := [name for name in needed if name not in rows.columns]:
         raise InputError(f"events: column {', '.join(missing)} is missing; there are {', '.join(rows.columns)}")
-    time = pl.col("timestamp")
-    parsed = (
-        time.str.to_datetime("%+", time_unit="us", time_zone="UTC") if rows["timestamp"].dtype == pl.String else time
-    )
-    try:
-        rows = rows.with_columns(parsed.cast(SCHEMA["timestamp"]))
-    except pl.exceptions.PolarsError as error:
-        raise InputError(f"timestamp: write 2025-01-31T12:00:00Z ({error})") from error
+    rows = rows.with_columns(_texts(rows[name]) for name in _IDS if name in rows.columns)
+    rows = rows.with_columns(_times(rows["timestamp"]))
     for number, row in enumerate(rows.iter_rows(named=True)):
         value = row.get("value")
+        if row["event"] not in _KINDS:
+            raise InputError(f"row {number}: {row['event']!r} is no event; there are {', '.join(_KINDS)}")
         try:
             said = (row["user_id"], row["content_id"], EventType(row["event"]), row["timestamp"])
             interaction = Interaction(*said, 1.0 if value is None else float(value))
         except (ValueError, TypeError, AttributeError) as error:
             raise InputError(f"row {number}: {error}") from error
         yield Event(row.get("event_id") or interaction.event_id, interaction, row.get("request_id"))
+
+
+def _texts(ids: pl.Series) -> pl.Series:
+    """Ids as texts. Raises InputError for what is neither a text nor a whole number."""
+    if not (ids.dtype.is_integer() or ids.dtype in (pl.String, pl.Null)):
+        raise InputError(f"{ids.name}: is of type {ids.dtype}; give texts")
+    return ids.cast(pl.String)
+
+
+def _times(said: pl.Series) -> pl.Series:
+    """Times as in `SCHEMA`. Raises InputError for what is none: of a number one could not tell its unit."""
+    if said.dtype == pl.String:
+        parsed = said.str.to_datetime("%+", time_unit="us", time_zone="UTC", strict=False)
+        for row in (parsed.is_null() & said.is_not_null()).arg_true().head(1):
+            raise InputError(f"row {row}: timestamp {said[row]!r}; write 2025-01-31T12:00:00Z")
+        return parsed
+    if not isinstance(said.dtype, pl.Datetime):
+        raise InputError(f"timestamp: is of type {said.dtype}; write 2025-01-31T12:00:00Z")
+    return said.cast(SCHEMA["timestamp"])
 
 
 def _scan(segment: Path) -> pl.LazyFrame:

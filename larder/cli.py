@@ -74,6 +74,7 @@ for _command in (
     commands_models.predict,
     commands_ask.similar,
     commands_ask.recommend,
+    commands_ask.describe,
     commands_ask.health,
     commands_events.log,
 ):

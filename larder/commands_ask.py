@@ -91,6 +91,19 @@ def recommend(
             show.recommendations(space.display, scorer.recommend(query), as_json)
 
 
+def describe(address: Address = "", as_json: Json = False) -> None:
+    """Ask the server what it answers from: its release, predictors, embeddings, indexes, and what a request may ask.
+
+    Example: `larder describe`
+    """
+    with workspace() as space:
+        from grpc_api.client import Scorer
+        from larder import show
+
+        with Scorer.of(space.settings, address) as scorer:
+            show.description(space.display, scorer.describe(), as_json)
+
+
 def health(
     part: Annotated[str, typer.Argument(help="A part of it: store, index/NAME, predictor/NAME; default: all.")] = "",
     wait: Annotated[float, typer.Option(help="Seconds in which it may come to answer.", min=0)] = 0.0,

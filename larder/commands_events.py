@@ -85,4 +85,5 @@ def _read(file: Path) -> pl.DataFrame:
     try:
         return readers[file.suffix](file)
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise InputError(f"{file}: {error}") from error
+        reason, *_ = str(error).splitlines()
+        raise InputError(f"{file}: cannot be read as {file.suffix}: {reason}") from error

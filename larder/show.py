@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from embedders.user_runner import UserRunReport
     from feature_repo.ingest import IngestReport
     from feature_repo.store import Applied, Materialized
+    from grpc_api.messages.describe import Description
     from grpc_api.messages.predict import Prediction
     from grpc_api.messages.recommend import Recommendations
     from grpc_api.messages.similar import Similarities
@@ -184,6 +185,7 @@ def similarities(display: Display, found: Similarities, as_json: bool) -> None:
     display.table(
         f"nearest by {' and '.join(i.embedding for i in found.indexes)}", ("content", "title", "cosine"), rows
     )
+    _note_none(display, rows)
 
 
 def recommendations(display: Display, found: Recommendations, as_json: bool) -> None:
@@ -194,6 +196,25 @@ def recommendations(display: Display, found: Recommendations, as_json: bool) -> 
     how = found.source.name.lower().replace("_", " ")
     rows = [(one.content_id, one.title, one.score) for one in found.recommendations]
     display.table(f"scored by {found.predictor}, found by {how}", ("content", "title", "score"), rows)
+    _note_none(display, rows)
+
+
+def description(display: Display, said: Description, as_json: bool) -> None:
+    """What a server has loaded."""
+    if as_json:
+        print_json(said)
+        return
+    limits = {f"at most {name.replace('_', ' ')}": value for name, value in asdict(said.limits).items()}
+    display.facts(f"release {said.release}", limits)
+    predictors = [(one.name, one.version, one.service, len(one.features), one.class_count) for one in said.predictors]
+    display.table("predictors", ("predictor", "version", "service", "features", "classes"), predictors)
+    embeddings = [(one.name, one.spec_digest, one.dim, ", ".join(one.query_modalities)) for one in said.embeddings]
+    display.table("embeddings", ("embedding", "version", "dim", "finds by"), embeddings)
+    indexes = [(one.embedding, one.version, one.kind, one.count, one.recall) for one in said.indexes]
+    display.table("indexes", ("embedding", "version", "kind", "vectors", "recall@10"), indexes)
+    if said.variants:
+        arms = [(one.name, one.release, one.share) for one in said.variants]
+        display.table("experiment", ("arm", "release", "share"), arms)
 
 
 def status(display: Display, said: Status, as_json: bool) -> None:
@@ -216,6 +237,11 @@ def status(display: Display, said: Status, as_json: bool) -> None:
     display.table("models", ("model", "version"), models or [("none yet", "")])
     for name, encoder in said.encoders.items():
         display.facts(name, _plain_facts(encoder.facts))
+
+
+def _note_none(display: Display, rows: Sequence[object]) -> None:
+    if not rows:
+        display.note("no content is left after filters and exclusions")
 
 
 def _plain_facts(facts: Mapping[str, object]) -> dict[str, object]:

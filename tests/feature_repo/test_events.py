@@ -81,12 +81,31 @@ def test_an_event_without_an_id_is_named_by_what_it_says() -> None:
     assert event.interaction.timestamp.isoformat() == "2025-01-31T12:00:00.250000+00:00"
 
 
+def test_ids_may_be_whole_numbers() -> None:
+    row = {"user_id": 196, "content_id": 50, "event": "like", "timestamp": "2025-01-31T12:00:00Z", "event_id": 7}
+    [event] = from_frame(pl.DataFrame([row]))
+    assert (event.event_id, event.interaction.user_id, event.interaction.content_id) == ("7", "196", "50")
+
+
 @pytest.mark.parametrize(
     ("amiss", "told"),
     [
-        ({"event": "sneeze"}, "row 1: .*sneeze"),
+        ({"user_id": 1.5}, "user_id: is of type Float64; give texts"),
+        ({"timestamp": 1_740_830_400}, "timestamp: is of type Int64; write 2025-"),
+    ],
+)
+def test_columns_of_another_type_are_refused(amiss: dict[str, object], told: str) -> None:
+    row = {"user_id": "u", "content_id": "c", "event": "like", "timestamp": "2025-01-31T12:00:00Z"}
+    with pytest.raises(InputError, match=told):
+        list(from_frame(pl.DataFrame([row | amiss])))
+
+
+@pytest.mark.parametrize(
+    ("amiss", "told"),
+    [
+        ({"event": "sneeze"}, "row 1: 'sneeze' is no event; there are impression, view"),
         ({"user_id": None}, "row 1: user_id"),
-        ({"timestamp": "yesterday"}, "timestamp: write 2025-"),
+        ({"timestamp": "yesterday"}, "row 1: timestamp 'yesterday'; write 2025-"),
     ],
 )
 def test_rows_that_are_no_events_are_named(amiss: dict[str, object], told: str) -> None:

@@ -187,6 +187,19 @@ class TestAskingTheServer:
         assert said["neighbours"]
         assert all(years[one["content_id"]] == year for one in said["neighbours"])
 
+    def test_filters_that_nothing_passes_are_named(self, shell: Shell, address: str, content_id: str) -> None:
+        for command in (("similar", content_id), ("recommend", "nobody")):
+            said = shell.ok(*command, "--filter", "language=none", "--address", address)
+            assert "no content is left after filters and exclusions" in said.err
+
+    def test_describe(self, shell: Shell, address: str) -> None:
+        said = shell.ok("describe", "--address", address, "--json").json
+        assert [one["name"] for one in said["predictors"]] == ["popularity"]
+        tables = shell.ok("describe", "--address", address).out
+        named = [said["release"], *(one["version"] for one in said["predictors"] + said["indexes"])]
+        assert all(name in tables for name in [*named, *(one["spec_digest"] for one in said["embeddings"])])
+        assert f"{said['limits']['candidates']:,}" in tables
+
     def test_recommend(self, shell: Shell, address: str, content_id: str) -> None:
         said = shell.ok("recommend", "nobody", "-k", "4", "--exclude", content_id, "--address", address, "--json").json
         assert (said["source"], said["predictor"], len(said["recommendations"])) == (3, "popularity", 4)
@@ -253,6 +266,9 @@ class TestErrors:
             (6, ("serve", "--port", "0"), "run `larder release`"),
             (8, ("predict", "x", "--address", NOBODY), "`larder serve`"),
             (8, ("similar", "x", "--address", NOBODY), "`larder serve`"),
+            (2, ("similar", "x", "--address", "localhost"), "address 'localhost': write HOST:PORT"),
+            (2, ("health", "--address", "localhost:some"), "write HOST:PORT"),
+            (2, ("describe", "--address", "localhost:65536"), "write HOST:PORT"),
             (3, ("similar", "--image", "no/such.jpg", "--address", NOBODY), "no/such.jpg"),
             (3, ("similar", "x", "-k", "9999999999", "--address", NOBODY), "Value out of range"),
         ],
@@ -334,7 +350,7 @@ def _refused(outcome: Outcome, code: int, words: str) -> None:
 class TestHelp:
     def test_the_commands_are_those_of_the_main_job_and_around_it(self) -> None:
         around = {"compact", "log", "fetch", "serve", "predict", "similar", "demo", "evaluate", "report", "explain"}
-        around |= {"recommend", "health", "drift"}
+        around |= {"recommend", "describe", "health", "drift"}
         assert set(COMMANDS) == {name.split()[0] for name in JOB} | around
 
     @pytest.mark.parametrize("command", COMMANDS)
