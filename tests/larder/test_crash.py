@@ -29,7 +29,7 @@ from tests.larder.crashing import work
 
 pytestmark = pytest.mark.crash
 
-# So many kills follow each other before a run to the end; 1 for an end after each kill, which takes three times as long.
+# So many kills follow each other before a run to the end; 1 for an end after each, which takes three times as long.
 IN_A_ROW = int(os.environ.get("LARDER_TEST_KILLS_IN_A_ROW", "5"))
 LEAST_HIT = 1 / 3  # of the kills must find the child at work
 ROOT = Path(__file__).parents[2]
