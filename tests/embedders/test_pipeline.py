@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from embedders.base import Decoded, Embedder, Matrix, load_embedder
 from embedders.ledger import Pending
-from embedders.pipeline import Pipeline, Stages, Task, _evenly, joined
+from embedders.pipeline import Pipeline, Stages, Task, evenly, joined
 from embedders.precision import load_settled
 from embedders.runner import PartitionWorker
 from embedders.specs import SPECS
@@ -77,7 +77,7 @@ def test_windows_are_encoded_at_once_and_stay_in_order(
 
     class Together(Slow):
         def encode(self, decoded: Sequence[Decoded]) -> Matrix:
-            if int(decoded[0][0]) < 4:  # the first two windows: neither ends before the other has begun
+            if int(decoded[0][0]) < 2:  # the first two windows: neither ends before the other has begun
                 meeting.wait()
             return super().encode(decoded)
 
@@ -87,14 +87,15 @@ def test_windows_are_encoded_at_once_and_stay_in_order(
     assert found == [0, 1, 2, 3, 5, 6, 7, 8, 9]
 
 
-@given(st.lists(st.integers(), max_size=60), st.integers(1, 20))
-def test_windows_are_of_like_size(items: list[int], most: int) -> None:
-    parts = list(_evenly(items, most))
+@given(st.lists(st.integers(), max_size=60), st.integers(1, 20), st.integers(1, 4))
+def test_windows_are_of_like_size_and_as_many_for_each_lane(items: list[int], most: int, at_once: int) -> None:
+    parts = list(evenly(items, most, at_once))
     assert [item for part in parts for item in part] == items
     sizes = [len(part) for part in parts]
     assert max(sizes) <= most
     assert max(sizes) - min(sizes) <= 1
-    assert len(parts) == max(1, -(-len(items) // most))
+    assert len(parts) % at_once == 0 or sizes == [1] * len(items) or parts == [[]]
+    assert len(parts) < max(1, -(-len(items) // most)) + at_once
 
 
 def test_a_worker_shares_the_cores_among_its_batches_while_it_works(catalog: Catalog, settings: Settings) -> None:
