@@ -19,6 +19,7 @@ import grpc
 import numpy as np
 
 from feature_repo.catalog import Catalog
+from feature_repo.columnar.keys import text_keys
 from feature_repo.settings import load_settings
 from feature_repo.store import Store
 from predictors.loaded import LoadedRelease
@@ -60,7 +61,9 @@ class Parts:
         return (self.reads if part == "Read" else self.model)(predictor, list(ids), user)
 
     def reads(self, predictor: str, ids: list[str], user: str | None) -> Work:
-        """The `read_columns` that the predictor's features take, of contents, creators, the user and its contents."""
+        """The `read_columns` that the predictor's features take, of contents, creators, the user and its contents, and
+        the read of what is prepared of contents.
+        """
         model, store = self._release.models[predictor], self._release.store
         assert isinstance(store, Store)
         service, wanted = model.predictor.service, model.wanted
@@ -70,12 +73,19 @@ class Parts:
         keys = {"content": ids, "creator": creators, "user": [user or ""], "related": related}
         online: Any = store._feast._get_provider().online_store
         narrowed = store._online._narrow(service, store._service(service), wanted)
-        calls = [
+        calls: list[Work] = [
             partial(online.read_columns, store._feast.config, one.view, keys[entity], one.names)
             for entity, read in narrowed.items()
             for one in read.views
             if keys[entity]
         ]
+        prepared: Any = model.prepared
+        names = [column.name for column in prepared._table.schema]
+
+        def look_up(some: list[str]) -> object:
+            return prepared._table.read(text_keys("content_id", some), names)
+
+        calls += [partial(look_up, some) for some in (ids, related) if some]
         return lambda: [call() for call in calls]
 
     def model(self, predictor: str, ids: list[str], user: str | None) -> Work:

@@ -15,7 +15,9 @@ from feature_repo.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 
-hypothesis.settings.register_profile("larder", deadline=None)  # a busy machine is no failure
+hypothesis.settings.register_profile(  # a busy machine is no failure
+    "larder", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("larder")
 os.environ.setdefault("LARDER_TRACKING", "off")  # a tracking store takes seconds to make: its own tests turn it on
 

@@ -36,6 +36,7 @@ class Keys(Sequence[bytes]):
         self._count = len(keys)
         self._bytes: Sequence[bytes] | None = keys
         self._words: tuple[Words, Mask | None] | None = None
+        self._hashes: Words | None = None
         self._width = 0
 
     @classmethod
@@ -88,6 +89,13 @@ class Keys(Sequence[bytes]):
         if self._words is None:
             self._words = padded_words(self.bytes, MAX_KEY_WIDTH)
         return self._words
+
+    @property
+    def hashes(self) -> Words:
+        """`hashes_of` the words: of several views' reads, taken once."""
+        if self._hashes is None:
+            self._hashes = hashes_of(self.words[0])
+        return self._hashes
 
 
 def padded_words(keys: Sequence[bytes], widest: int) -> tuple[Words, Mask | None]:

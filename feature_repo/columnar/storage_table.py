@@ -12,7 +12,7 @@ import numpy as np
 
 from feature_repo.columnar import storage_write
 from feature_repo.columnar.storage_index import Mask, Slots, believed, probe
-from feature_repo.columnar.storage_keys import Keys, differ, hashes_of
+from feature_repo.columnar.storage_keys import Keys, differ
 from feature_repo.columnar.storage_lmdb import Handle, Transaction, explained
 from feature_repo.columnar.storage_records import (
     State,
@@ -222,7 +222,7 @@ def _probe(
 ) -> tuple[Slots, Rows]:
     """Slots (-1 where absent) and rows through the hash index; LMDB answers where that does not know for sure."""
     words, told = keys.words
-    slots, known = probe(index, hashes_of(words))
+    slots, known = probe(index, keys.hashes)
     void = txn.get(prefix("v", info.id))
     sure = _all_of(told, known, None if void is None else believed(void, slots))
     if sure is not None and not sure.all():

@@ -80,7 +80,8 @@ def wrong(keys: list[bytes], batch: Any, last: np.ndarray[Any, Any]) -> str:
 
 
 def read(path: str, stop: str) -> None:
-    """Read and check until the file `stop` appears; exit with the reason when something is amiss.
+    """Read and check until the file `stop` appears, after a line of output for the first read; exit with the reason
+    when something is amiss.
 
     The writer goes first where cores are few.
     """
@@ -95,6 +96,8 @@ def read(path: str, stop: str) -> None:
             if reason:
                 sys.exit(reason)
             last, reads = batch.event_us, reads + 1
+            if reads == 1:
+                os.write(1, b"reading\n")
         sys.stdout.write(f"{reads} {last.max()}\n")
 
 

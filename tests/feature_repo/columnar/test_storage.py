@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from feature_repo.columnar import storage_index, storage_table, storage_write
+from feature_repo.columnar import storage_index, storage_keys, storage_table, storage_write
 from feature_repo.columnar.storage import Column, Environment, Table
 from feature_repo.columnar.storage_records import State
 from feature_repo.errors import ConfigurationError, InputError, NotFoundError, UnavailableError
@@ -233,7 +233,7 @@ def test_it_is_all_there_after_reopening(tmp_path: Path) -> None:
 
 def test_the_index_only_hints(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
     """With every hash equal each answer of the index is wrong but one, and reads are still right."""
-    for module in (storage_index, storage_table):
+    for module in (storage_index, storage_keys):
         monkeypatch.setattr(module, "hashes_of", lambda words: np.full(len(words), 7 << 32, np.uint64))
     table = environment.create("t", SCHEMA)
     keys = [b"%d" % n for n in range(30)]

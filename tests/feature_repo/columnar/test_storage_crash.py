@@ -31,6 +31,15 @@ def start(*words: str) -> subprocess.Popen[str]:
     )
 
 
+def start_readers(store: Path, stop: Path, count: int) -> list[subprocess.Popen[str]]:
+    """So many, once each has read."""
+    readers = [start("read", str(store), str(stop)) for _ in range(count)]
+    for reader in readers:
+        assert reader.stdout is not None
+        assert reader.stdout.readline() == "reading\n"
+    return readers
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
     path = tmp_path / "store"
@@ -74,7 +83,7 @@ def kill_soon(nursery: subprocess.Popen[str], chance: random.Random) -> int:
 @pytest.mark.crash
 def test_fifty_kills_of_the_writer_while_four_processes_read(store: Path, tmp_path: Path) -> None:
     stop = tmp_path / "stop"
-    readers = [start("read", str(store), str(stop)) for _ in range(READERS)]
+    readers = start_readers(store, stop, READERS)
     nursery = start("nursery", str(store))
     chance, committed = random.Random(0), 0
     for _ in range(KILLS):
@@ -102,8 +111,7 @@ def test_fifty_kills_of_the_writer_while_four_processes_read(store: Path, tmp_pa
 
 @pytest.mark.crash
 def test_a_killed_reader_does_not_hold_slots_for_ever(store: Path, tmp_path: Path) -> None:
-    reader = start("read", str(store), str(tmp_path / "never"))
-    time.sleep(1.0)
+    [reader] = start_readers(store, tmp_path / "never", 1)
     reader.kill()
     reader.communicate()
     with Environment(store) as environment:
@@ -116,7 +124,7 @@ def test_a_killed_reader_does_not_hold_slots_for_ever(store: Path, tmp_path: Pat
 
 def test_readers_beside_a_writer_that_lives(store: Path, tmp_path: Path) -> None:
     stop = tmp_path / "stop"
-    readers = [start("read", str(store), str(stop)) for _ in range(2)]
+    readers = start_readers(store, stop, 2)
     with Environment(store) as environment:
         table = environment.table("t")
         until, version = time.monotonic() + 3, 1
