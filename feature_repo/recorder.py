@@ -68,7 +68,8 @@ class Recorder:
         try:
             self.seal()
         except (UnavailableError, OSError) as error:
-            log.warning("events stay in the journal: %s", error)
+            level = logging.INFO if isinstance(error, UnavailableError) else logging.WARNING
+            log.log(level, "events stay in the journal: %s", error)
 
     def _bring_online(self, states: States) -> None:
         for entity, views in FOLDED.items():
