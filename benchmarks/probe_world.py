@@ -258,7 +258,7 @@ def show_causes(found: Sequence[tuple[str, str, dict[str, float]]]) -> None:
 
 
 def main() -> None:
-    """Measure, print the tables and write `results/probe_world_tastes-<events>.json` and `probe_world_causes.json`."""
+    """Measure, print the tables and write `probe_world_tastes-<days>-<events>.json` and `probe_world_causes.json`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--home", type=Path, required=True, help="for the worlds; contents and vectors are kept")
     parser.add_argument("--contents", type=int, default=300)
@@ -277,7 +277,7 @@ def main() -> None:
                 rows, figures = tastes(feed, Path(folder) / f"{n:g}", n, given.predictor)
                 show_tastes(rows, figures)
                 said = {**world, "rows": rows, "figures": [asdict(one) for one in figures]}
-                write_json(RESULTS / f"probe_world_tastes-{n:g}.json", said)
+                write_json(RESULTS / f"probe_world_tastes-{given.days}-{n:g}.json", said)
         if "causes" in given.part:
             told = list(causes(feed, Path(folder)))
             show_causes(told)

@@ -23,7 +23,7 @@ from predictors.interest.content_inputs import ContentInputs, Ids, Matrix, Rows
 from predictors.interest.examples import RELATED
 from predictors.interest.folded import Events, Folded
 from predictors.interest.inputs import LISTS, STATISTICS, Context, Histories, same_pasts
-from predictors.interest.net import InterestNet, NetConfig, Past, Represented, State
+from predictors.interest.net import InterestNet, NetConfig, Past, State
 from predictors.interest.platt import Platt, logistic
 from predictors.torch_fit import cpu_threads, load_net, save_net
 
@@ -116,15 +116,12 @@ class Interest:
     def prepare(self, contents: Columns) -> Matrix:
         """What the net makes of contents, (n, width); see `Preparing.prepare`."""
         with cpu_threads(1), torch.inference_mode():
-            made: Matrix = self.represent(contents).packed().numpy()
-        return made
+            return self.represent(contents)
 
     def score_prepared(self, columns: Columns, contents: Matrix, met: Matrix) -> Scores:
         """What hangs on the user; see `Preparing.score_prepared`."""
-        width = self.net.config.width
         with cpu_threads(1), torch.inference_mode():
-            represented = Represented.unpacked(torch.from_numpy(contents), width)
-            logits, meeting = self.logits_of(columns, represented, torch.from_numpy(met)[:, :width])
+            logits, meeting = self.logits_of(columns, contents, met)
         return self._scores(logits, meeting)
 
     def _scores(self, logits: Floats, meeting: Floats) -> Scores:
@@ -141,37 +138,33 @@ class Interest:
         known = [column for column, name in enumerate(self.outputs) if name in (ENGAGED, REACTION)]
         return self.calibration(logits[:, known])
 
-    def represent(self, contents: Columns) -> Represented:
-        """What the net makes of the contents, in the order of their rows: the same for every request."""
+    def represent(self, contents: Columns) -> Matrix:
+        """What the net makes of the contents, `Represented.packed` row by row: the same for every request."""
         rows = self.inputs.contents.ids.rows(contents.objects("content_id"))
-        return self.net.represent(torch.from_numpy(self.inputs.contents(contents)), torch.from_numpy(rows))
+        made = self.net.represent(torch.from_numpy(self.inputs.contents(contents)), torch.from_numpy(rows))
+        packed: Matrix = made.packed().numpy()
+        return packed
 
-    def recall(self, columns: Columns, rows: Rows, met: torch.Tensor | None = None) -> State:
-        """What the net makes of the users of these rows: the same for every content. `met` are the vectors (m, width)
-        of the related contents, where they are known.
-        """
-        places, vectors = self._met(columns, rows, met)
+    def recall(self, columns: Columns, rows: Rows) -> State:
+        """What the net makes of the users of these rows: the same for every content."""
+        places, vectors = self._met(columns, rows, None)
         past = self.inputs.context.histories(columns, rows.tolist(), places)
-        vectors = F.pad(vectors, (0, 0, 0, 1))  # a row for those who met nothing
-        return self.net.recall(as_past(past, vectors[past.contents]), torch.from_numpy(self._users(columns, rows)))
+        padded = F.pad(torch.from_numpy(vectors), (0, 0, 0, 1))  # a row for those who met nothing
+        return self.net.recall(as_past(past, padded[past.contents]), torch.from_numpy(self._users(columns, rows)))
 
-    def _events(self, columns: Columns, met: torch.Tensor | None) -> tuple[Events, int]:
-        """The history of the only user, and the row of the users' table."""
-        first = np.zeros(1, np.int64)
-        places, vectors = self._met(columns, first, met)
-        contents, kinds, values, gaps = self.inputs.context.history(columns, 0, places)
-        return Events(vectors.numpy()[contents], kinds, values, gaps), int(self._users(columns, first)[0])
-
-    def _met(self, columns: Columns, rows: Rows, met: torch.Tensor | None) -> tuple[dict[str, int], torch.Tensor]:
-        """The contents that the users of these rows met: the row of each, and their vectors."""
+    def _met(self, columns: Columns, rows: Rows, met: Matrix | None) -> tuple[dict[str, int], Matrix]:
+        """The contents that the users of these rows met: the row of each, and their vectors (m, width); `met` is what
+        the net makes of the related contents, where that is known.
+        """
         related = columns.related[RELATED]
         if met is None:
             lists = columns.objects(RELATED)[rows]
             named = {content_id for ids in lists for content_id in ids or ()}
             ids = related.objects("content_id")
             related = related.take([row for row, content_id in enumerate(ids) if content_id in named])
-            met = self.represent(related).vectors
-        return {content_id: row for row, content_id in enumerate(related.objects("content_id").tolist())}, met
+            met = self.represent(related)
+        places = {content_id: row for row, content_id in enumerate(related.objects("content_id").tolist())}
+        return places, met[:, : self.net.config.width]
 
     def _users(self, columns: Columns, rows: Rows) -> Rows:
         """The users' rows of their table."""
@@ -181,29 +174,16 @@ class Interest:
         """The net's logits, (n, outputs), and those of meetings, (n,)."""
         return self.logits_of(columns, self.represent(columns))
 
-    def logits_of(
-        self, columns: Columns, contents: Represented, met: torch.Tensor | None = None
-    ) -> tuple[Floats, Floats]:
-        """The same, where the rows' contents are represented already, and maybe those that users `met`; users of
-        equally many rows go together.
-        """
+    def logits_of(self, columns: Columns, contents: Matrix, met: Matrix | None = None) -> tuple[Floats, Floats]:
+        """The same, where the rows' contents are represented already, and maybe those that users `met`."""
         firsts, owners = same_pasts(columns)
-        context = torch.from_numpy(self.inputs.context(columns))
-        if len(firsts) == 1:
-            asked = self._folded.recall(*self._events(columns, met))
-            said, met_next = self._folded(asked, contents, context)
-            return said.double().numpy(), met_next.double().numpy()
-        state = self.recall(columns, firsts, met)
+        places, vectors = self._met(columns, firsts, met)
+        context, users = self.inputs.context(columns), self._users(columns, firsts)
         logits, meeting = np.empty((columns.rows, len(self.outputs))), np.empty(columns.rows)
-        order = np.argsort(owners, kind="stable")
-        sizes = np.bincount(owners)
-        starts = np.cumsum(sizes) - sizes
-        for size in np.unique(sizes):
-            group = np.flatnonzero(sizes == size)
-            rows = order[starts[group][:, None] + np.arange(size)]  # (users, size)
-            picked, own = contents.take(torch.from_numpy(rows)), take_state(state, group)
-            logits[rows] = self.net(own, picked, context[rows]).double().numpy()
-            meeting[rows] = ((own.query[:, None] * picked.keys).sum(-1) + picked.familiar).double().numpy()
+        for first, user, rows in zip(firsts.tolist(), users.tolist(), _rows_of(owners, len(firsts)), strict=True):
+            ids, kinds, values, gaps = self.inputs.context.history(columns, first, places)
+            asked = self._folded.recall(Events(vectors[ids], kinds, values, gaps), user)
+            logits[rows], meeting[rows] = self._folded(asked, contents[rows], context[rows])
         return logits, meeting
 
     def save(self, folder: Path) -> None:
@@ -239,6 +219,13 @@ class Interest:
             raise StateError(f"{folder}: the model cannot be read ({error}); train again") from error
         load_net(folder / _NET, net)
         return cls(net, inputs, outputs, calibration, weight, embeddings, folder.name)
+
+
+def _rows_of(owners: Rows, count: int) -> Sequence[slice | Rows]:
+    """Each owner's rows; a request's are all of one, and need not be picked."""
+    if count == 1:
+        return [slice(None)]
+    return np.split(np.argsort(owners, kind="stable"), np.cumsum(np.bincount(owners, minlength=count)))[:count]
 
 
 def as_past(histories: Histories, vectors: torch.Tensor) -> Past:

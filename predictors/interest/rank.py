@@ -69,13 +69,11 @@ def ndcg(scores: Floats, wanted: Floats) -> float:
 
 def asked_of(net: Interest, examples: EventExamples) -> Asked:
     """Asks the net, which represents the contents once."""
-    import torch
-
     contents = net.represent(examples.contents)
 
     def asked(row: int, candidates: Rows) -> tuple[Floats, Floats]:
         columns = request(examples, row, candidates)
-        logits, meeting = net.logits_of(columns, contents.take(torch.from_numpy(candidates)))
+        logits, meeting = net.logits_of(columns, contents[candidates])
         return meeting, net.probabilities(logits)
 
     return asked

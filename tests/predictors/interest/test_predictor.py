@@ -280,8 +280,8 @@ def test_prepared_contents_score_as_contents_of_the_store(fitted: Interest, tast
     assert {*fitted.prepared, *fitted.live.features, "content_id", "user_id"} == {*fitted.features}
 
 
-@pytest.mark.parametrize("events", [0, 1, 3, 50])
-def test_a_request_gets_what_the_net_says(fitted: Interest, events: int) -> None:
+@pytest.mark.parametrize(("events", "candidates"), [(0, 40), (1, 40), (3, 1), (50, 40), (50, 300)])
+def test_a_request_gets_what_the_net_says(fitted: Interest, events: int, candidates: int) -> None:
     net = deepcopy(fitted.net)
     shape, generator = net.config, torch.Generator().manual_seed(events)
     with torch.inference_mode():
@@ -292,15 +292,17 @@ def test_a_request_gets_what_the_net_says(fitted: Interest, events: int) -> None
         past = Past(
             torch.randn(1, RECENT, shape.width, generator=generator), kinds, known * torch.randn(1, RECENT), gaps, known
         )
-        contents = net.represent(torch.randn(40, shape.features, generator=generator), torch.arange(40))
-        context = torch.randn(40, shape.context, generator=generator)
+        ids = torch.randint(shape.content_buckets, (candidates,), generator=generator)
+        contents = net.represent(torch.randn(candidates, shape.features, generator=generator), ids)
+        context = torch.randn(candidates, shape.context, generator=generator)
         every = Represented(
             *(part[None] for part in (contents.vectors, contents.levels, contents.keys, contents.familiar))
         )
         state = net.recall(past, torch.tensor([3]))
         folded = Folded(net)
         told = Events(*(part[0, known[0]].numpy() for part in (past.vectors, past.kinds, past.values, past.gaps)))
-        logits, meetings = folded(folded.recall(told, 3), contents, context)
+        said = folded(folded.recall(told, 3), contents.packed().numpy(), context.numpy())
+        logits, meetings = (torch.from_numpy(part) for part in said)
         torch.testing.assert_close(logits, net(state, every, context[None])[0], atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(meetings, net.meetings(state, contents)[0], atol=1e-5, rtol=1e-5)
 
