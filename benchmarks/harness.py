@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -77,3 +78,8 @@ def publish(name: str, rows: Sequence[Row]) -> Path:
     path = RESULTS / f"{name}.json"
     write_json(path, [asdict(row) | {"ratio": row.ratio, "holds": row.holds} for row in rows])
     return path
+
+
+def may_lock() -> bool:
+    """Whether processes may lock their memory, so that none is timed while it waits for a page."""
+    return os.geteuid() == 0 or resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] == resource.RLIM_INFINITY

@@ -56,7 +56,7 @@ from predictors.splits import random_split
 from predictors.tracking import LocalRun
 
 EMBEDDINGS = ("efficientnet_lite0", "minilm", "mfcc", "log_mel", "frames")
-PREDICTORS = ("interest_factors", "interest_catboost", "interest")
+PREDICTORS = ("interest_blend", "interest_factors", "interest_catboost", "interest")
 MEETING_HOURS = 0.1  # an impression is an encounter of its own: what it is followed by takes minutes
 EVENTS = (50.0, 500.0)  # impressions a user
 RESAMPLES = 200

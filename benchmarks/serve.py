@@ -30,10 +30,11 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks import overload, serve_parts, serve_peer, serve_world
-from benchmarks.harness import Row, machine, publish
+from benchmarks.harness import Row, machine, may_lock, publish
 from feature_repo.catalog import Catalog
 from feature_repo.events import EventLog
 from feature_repo.settings import load_settings
+from grpc_api import memory
 from protos.larder.v1 import scoring_pb2 as pb
 from protos.larder.v1 import scoring_pb2_grpc
 
@@ -223,6 +224,8 @@ def main() -> None:
     parser.add_argument("--port-file", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
+        if may_lock():
+            memory.lock()
         _CHILDREN[options.child](options.port_file)
         return
     os.environ["LARDER_HOME"] = str(options.home.absolute())

@@ -82,6 +82,12 @@ class Settings(BaseSettings):
     max_k: int = Field(1000, ge=1, description="neighbours a Similar request may ask for")
     max_waiting: int = Field(64, ge=1, description="calls that may wait to be worked on before more are refused")
     max_waiting_s: float = Field(0.5, gt=0, description="seconds of work that may wait before more is refused")
+    max_at_door: int | None = Field(
+        None,
+        ge=1,
+        description="calls left unseen while enough others wait, more are cancelled unseen; none: see to all",
+    )
+    lock_memory: bool = Field(False, description="keep what a server has read of store and index from being paged out")
     raw_seconds: float = Field(2.0, gt=0, description="seconds that embedding a request's raw contents may take")
     clips_dir: Path | None = Field(None, description="folder below which callers may name clips; none: no clips")
     max_clip_mb: int = Field(256, ge=1, description="MiB of a clip that callers may name")

@@ -64,6 +64,7 @@ KINDS: dict[grpc.StatusCode, type[LarderError]] = {
     grpc.StatusCode.PERMISSION_DENIED: DeniedError,
 }
 
+_DROPPED = "CANCELLED"  # all that is said of a call that the server left at its door; see `Settings.max_at_door`
 _BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}
 _FIELD = re.compile(r"[a-z_]+(?:\[\d+\])?(?:\.[a-z_]+)*(?=: )")
 
@@ -130,6 +131,8 @@ def from_status(error: grpc.RpcError, address: str) -> LarderError:
             if retry_s is None:
                 return InputError(f"{detail}: send less at once")
             return OverloadedError(detail, retry_s)
+        case grpc.StatusCode.CANCELLED if detail == _DROPPED:
+            return OverloadedError(f"{address} dropped the call: it has more to do than it can", 0.0)
     return KINDS[code](detail) if code in KINDS else LarderError(f"{address} answered {code.name}: {detail}")
 
 

@@ -59,11 +59,16 @@ class Lane:
     a call that could not be worked on before its deadline. What a call will take is the mean of the last ones of its
     method. Calls whose caller is gone leave the line; work under way learns of it through `Call.check`. Small calls
     that can share their work are taken together, as many as wait: the more there is to do, the less each costs.
+
+    To refuse a call takes time from the others. A lane that does not see to all (`sees_all`) leaves whoever comes while
+    enough wait at the door, where gRPC cancels those that are too many for a fraction of it, without a word.
     """
 
-    def __init__(self, name: str, waiting: int, waiting_s: float, brief_s: float = 0.0) -> None:
+    def __init__(
+        self, name: str, waiting: int, waiting_s: float, brief_s: float = 0.0, *, sees_all: bool = True
+    ) -> None:
         self.name = name
-        self._most, self._most_s, self._brief_s = waiting, waiting_s, brief_s
+        self._most, self._most_s, self._brief_s, self._sees_all = waiting, waiting_s, brief_s, sees_all
         self._queue: FairQueue[_Job] = FairQueue()
         self._waiting_s = 0.0
         self._free_at = 0.0  # when the work under way should be done
@@ -156,7 +161,8 @@ class Lane:
         """Of a crowd, first let all in who are at the door, but go on by `until`: gRPC gives the loop one call a turn,
         and those it still holds are neither refused nor done in time.
         """
-        if calm == _CALM or time.monotonic() >= until:
+        enough = not self._sees_all and self._waiting_s >= self._brief_s
+        if enough or calm == _CALM or time.monotonic() >= until:
             self._begin(loop)
         else:
             os.sched_yield()  # gRPC's thread, which brings them, may have no other core

@@ -21,6 +21,7 @@ from grpc_reflection.v1alpha import reflection
 from feature_repo.errors import LarderError
 from feature_repo.recorder import Recorder
 from feature_repo.settings import Settings
+from grpc_api import memory
 from grpc_api.answers.raw import RawLimits
 from grpc_api.dispatch import Dispatcher
 from grpc_api.exposures import ExposureLog
@@ -62,7 +63,8 @@ class ScoringServer:
         self.service = ScoringService(release, _limits(settings), _raw_limits(settings), self._exposures)
         self.health = HealthMonitor(self.service)
         brief_s = {Work.SCORING: BRIEF_S, Work.ENCODING: 0.0}
-        self.lanes = {work: Lane(work, settings.max_waiting, settings.max_waiting_s, brief_s[work]) for work in Work}
+        waiting, sees_all = (settings.max_waiting, settings.max_waiting_s), settings.max_at_door is None
+        self.lanes = {work: Lane(work, *waiting, brief_s[work], sees_all=sees_all) for work in Work}
         self._intake = None if open_recorder is None else Intake(open_recorder, self.service.limits.events)
         self.telemetry = Telemetry(settings, self._watched())
         dispatcher = Dispatcher(self.service, self.lanes, self.telemetry)
@@ -145,6 +147,8 @@ def serve(
 
     following = None if reload is None else lambda: warmed(reload())
     sys.setswitchinterval(SWITCH_S)
+    if settings.lock_memory:
+        memory.lock()
     uvloop.run(_serve(settings, warmed(release), open_recorder, following, started, grace_s))
 
 

@@ -19,7 +19,10 @@ AGE_GRACE_S = 60.0  # for the calls of a connection that is too old
 
 def options(settings: Settings) -> list[tuple[str, int]]:
     """Options of a gRPC server."""
+    most = settings.max_at_door
+    door = [("max_pending_requests", most), ("max_pending_requests_hard_limit", 2 * most)] if most else []
     return [
+        *((f"grpc.server.{name}", value) for name, value in door),
         ("grpc.max_receive_message_length", settings.max_payload_bytes),
         ("grpc.max_metadata_size", METADATA_BYTES),
         ("grpc.absolute_max_metadata_size", METADATA_BYTES),

@@ -6,19 +6,24 @@ import contextlib
 import random
 import socket
 import threading
+import time
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import grpc
 import pytest
 
-from feature_repo.errors import DeadlineError
+from feature_repo.errors import DeadlineError, OverloadedError
 from feature_repo.settings import Settings
 from grpc_api import handlers, transport
 from grpc_api.calls import Call
 from grpc_api.client import Scorer
+from grpc_api.errors import from_status
 from grpc_api.rpcs import UNARY
 from predictors.loaded import LoadedRelease
+from protos.larder.v1 import scoring_pb2 as pb
+from protos.larder.v1 import scoring_pb2_grpc
 from tests.grpc_api.http2 import (
     CANCEL,
     DATA,
@@ -203,3 +208,25 @@ def test_work_stops_when_the_caller_is_gone(
         elif leave == "hang up":
             channel.close()
         assert until(lambda: bool(told))
+
+
+def test_a_crowd_that_nobody_has_time_to_see_is_cancelled(settings: Settings, release: LoadedRelease) -> None:
+    """Unseen, while the server is busy; its own client knows what that means."""
+
+    async def be_busy() -> None:
+        time.sleep(1)  # a loop that scores is as deaf
+
+    few = settings.model_copy(update={"max_at_door": 2})
+    with running(few, release) as server, grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        predict = scoring_pb2_grpc.ScoringServiceStub(channel).Predict  # type: ignore[no-untyped-call]  # generated
+        request = pb.PredictRequest(predictors=["popularity"], content_ids=["c03"])
+        assert predict(request).results[0].scores == [3]
+        busy = server.begin(be_busy())
+        crowd = [predict.future(request) for _ in range(50)]
+        said = Counter(one.code() for one in crowd)
+        busy.result()
+        dropped = next(one.exception() for one in crowd if one.code() is grpc.StatusCode.CANCELLED)
+        assert said.keys() == {grpc.StatusCode.OK, grpc.StatusCode.CANCELLED}
+        assert said[grpc.StatusCode.CANCELLED] > 40
+        assert isinstance(from_status(dropped, "here"), OverloadedError)
+        assert predict(request).results[0].scores == [3]

@@ -13,12 +13,14 @@ import pytest
 
 from feature_repo.errors import DeadlineError, InputError, OverloadedError, UnavailableError
 from grpc_api.calls import Call
-from grpc_api.lane import Lane, Shared
+from grpc_api.lane import _CALM, Lane, Shared
 
 
 @asynccontextmanager
-async def lane(waiting: int = 100, waiting_s: float = 100.0, brief_s: float = 0.0) -> AsyncIterator[Lane]:
-    opened = Lane("test", waiting, waiting_s, brief_s)
+async def lane(
+    waiting: int = 100, waiting_s: float = 100.0, brief_s: float = 0.0, sees_all: bool = True
+) -> AsyncIterator[Lane]:
+    opened = Lane("test", waiting, waiting_s, brief_s, sees_all=sees_all)
     opened.start()
     try:
         yield opened
@@ -232,6 +234,24 @@ async def test_a_crowd_is_let_in_before_the_next_call_is_done() -> None:
         found = await asyncio.gather(*asked, return_exceptions=True)
     assert found[:2] == [40, 40], "begun once all had come"
     assert {type(refused) for refused in found[2:]} == {OverloadedError}
+
+
+@pytest.mark.parametrize("sees_all", [True, False])
+def test_while_enough_wait_others_may_be_left_at_the_door(sees_all: bool) -> None:
+    seen: list[int] = []
+
+    async def crowded() -> None:
+        async with lane(brief_s=0.02, sees_all=sees_all) as one:
+            await learn(one, 0.01)
+            asked = [asyncio.ensure_future(one.run(lambda: seen.append(turns), Call("slow"))) for _ in range(10)]
+            turns = 0
+            while not seen:
+                await asyncio.sleep(0)
+                turns += 1
+            await asyncio.gather(*asked)
+
+    asyncio.run(asyncio.wait_for(crowded(), 60))
+    assert (seen[0] > _CALM) == sees_all, "turns in which others could have come"
 
 
 @asynchronous
