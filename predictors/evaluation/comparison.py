@@ -62,12 +62,14 @@ def compare(
     recipes = {name: recipe_of(name) for name in names}
     configs = {name: [_config(recipes[name], name, seed, options) for seed in _seeds(options)] for name in recipes}
     bench = _Bench(settings, catalog, store, out, on_stage)
+    doubles = {f"{name}-{rival}" for name in recipes for rival in recipes}  # rivals that are compared themselves
     tasks: dict[str, dict[str, list[Outcome]]] = {}
     for name, recipe in recipes.items():
         for config in configs[name]:
             task, outcomes = bench.outcomes(name, recipe, config)
             for who, outcome in outcomes.items():
-                tasks.setdefault(task, {}).setdefault(who, []).append(outcome)
+                if who not in doubles:
+                    tasks.setdefault(task, {}).setdefault(who, []).append(outcome)
     report = {
         "split": options.split,
         "seeds": list(_seeds(options)),

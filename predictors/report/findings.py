@@ -104,15 +104,21 @@ def _advice(task: Task, ranked: Sequence[Model], name: str) -> list[str]:
         return [f"Nothing here is surely better than {naive.name}, a naive baseline: get more data first."]
     spent = {who: thousand(cost, 0.0)[0] for fit in task.fits for who, cost in fit.cost.items()}
     for rival in ranked[1:]:
-        found = task.difference(best.name, rival.name, name)
-        as_good = not rival.naive and found is not None and found["p"] >= SURE
-        if as_good and spent.get(rival.name, np.inf) < spent.get(best.name, 0.0):
+        cheaper = spent.get(rival.name, np.inf) < spent.get(best.name, 0.0)
+        if cheaper and not rival.naive and _as_good(task, rival, best):
             share = spent[rival.name] / spent[best.name]
             return [
                 f"Use {best.name}, or {rival.name} where cost counts: these rows cannot tell the two apart, and it "
                 f"takes {100 * share:.0f}\u00a0% of the CPU time."
             ]
     return [f"Use {best.name}."]
+
+
+def _as_good(task: Task, rival: Model, best: Model) -> bool:
+    """Whether chance may have put the rival behind, by the measure that decides and by the other headlines."""
+    pairs = {name: task.difference(best.name, rival.name, name) for name in task.headlines}
+    surely = [measure(n).greater == (pair["value"] > 0) for n, pair in pairs.items() if pair and pair["p"] < SURE]
+    return pairs[task.headlines[0]] is not None and not any(surely)
 
 
 def _elsewhere(task: Task, best: Model) -> list[str]:

@@ -78,6 +78,16 @@ def test_predictors_stand_beside_their_rivals_and_naive_baselines(run: Compare, 
     assert [len(table.rows) for table in tables(report)] == [3, 3]
 
 
+def test_a_rival_that_is_compared_itself_stands_there_once(
+    settings: Settings, fill: Fill, planted: Planted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(RECIPES, "metadata_only", RECIPES["popularity"])
+    both = ["popularity", "metadata_only"]
+    options = CompareOptions(resamples=20, configs=dict.fromkeys(both, QUICK))
+    report = compare(settings, fill(planted), FrameStore(planted.frame), both, tmp_path / "out", options)
+    assert list(report["tasks"]["engagement"]["models"]) == ["popularity", "mean", "metadata_only"]
+
+
 def test_the_files_say_what_the_measures_say(run: Compare, tmp_path: Path, planted: Planted) -> None:
     report = run(seeds=2)
     by_seed = report["tasks"]["engagement"]["models"]["popularity"]["by_seed"]

@@ -1,4 +1,5 @@
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -45,6 +46,19 @@ def test_a_rival_that_is_as_good_and_cheaper_is_named() -> None:
     assert text.startswith("Use deep, or plain where cost counts")
     assert "25\u00a0% of the CPU time" in text
     assert "these rows cannot tell the two apart" in text
+
+
+def test_a_rival_that_surely_sorts_worse_is_not_as_good() -> None:
+    values, pairs = {"deep": 0.61, "plain": 0.6, "mean": 0.5}, {("deep", "plain"): SAME, ("deep", "mean"): ABOVE}
+    alike = task(values, pairs, "auc")
+    assert said(alike).startswith("Use deep, or plain")
+    sorting = {
+        "of": "plain",
+        "less": "deep",
+        "measures": {"ndcg10": {**ABOVE, "value": -0.2, "low": -0.3, "high": -0.1}},
+    }
+    models = [replace(one, estimates={**one.estimates, "ndcg10": Estimate(0.1, 0.0, 0.2)}) for one in alike.models]
+    assert said(replace(alike, models=models, differences=[*alike.differences, sorting])).startswith("Use deep. ")
 
 
 def test_nothing_is_recommended_that_is_not_above_the_naive() -> None:
