@@ -12,6 +12,7 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image, ImageOps
 
 THUMBNAIL = (112, 112)
@@ -37,7 +38,8 @@ def panels(draws: Sequence[Draw], width: float = 3.0, height: float = 2.6, colum
     across = min(len(draws), columns)
     down = -(-len(draws) // across)
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(width * across, height * down), layout="constrained")
+        layout = ConstrainedLayoutEngine(h_pad=0.12)  # else a chart's title stands on the label of the one above
+        figure = Figure(figsize=(width * across, height * down), layout=layout)
         axes = figure.subplots(down, across, squeeze=False).ravel()
         for place, draw in zip(axes, draws, strict=False):
             place.spines[["top", "right"]].set_visible(False)
