@@ -120,6 +120,7 @@ class Folded:
         """Logits (r, outputs) and those of meetings (r,) of r contents, as `Represented.packed` has them, in `context`
         (r, statistics), as `InterestNet.forward` and `meetings` give them.
         """
+        contents = np.require(contents, requirements=["C", "W"])  # as the compiled pass is made for
         logits = np.empty((self._outputs, len(contents)), np.float32)
         answer(
             contents,

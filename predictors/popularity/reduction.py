@@ -18,7 +18,7 @@ from feature_repo.contracts import digest
 Floats = npt.NDArray[np.float64]
 Vectors = npt.NDArray[np.float32]
 
-_BLOCK = 64  # rows of a product
+_BLOCK = 1024  # rows of a product
 
 ALPHAS = tuple(10.0 ** (k / 2) for k in range(-6, 5))  # times the number of rows: the scale of Z'Z
 
@@ -53,15 +53,13 @@ class Reduction:
 def steady_product(rows: Vectors, others: Vectors) -> Vectors:
     """`rows @ others.T`, (n, m) float32, in which a row's numbers do not depend on the rows beside it.
 
-    A matrix product rounds by its shape, and a content must score the same alone and among others: so each product
-    has `_BLOCK` rows, the last one filled up with zeros.
+    A matrix product rounds by where among its rows one lies, and a content must score the same alone and among others:
+    so it is taken in float64, whose last digits are rounded away.
     """
     product = np.empty((len(rows), len(others)), np.float32)
+    wide = others.T.astype(np.float64)
     for start in range(0, len(rows), _BLOCK):
-        block = rows[start : start + _BLOCK]
-        padded = np.zeros((_BLOCK, rows.shape[1]), np.float32)
-        padded[: len(block)] = block
-        product[start : start + _BLOCK] = (padded @ others.T)[: len(block)]
+        product[start : start + _BLOCK] = rows[start : start + _BLOCK].astype(np.float64) @ wide
     return product
 
 

@@ -42,9 +42,11 @@ def cluster() -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("PYTHONPATH", str(ROOT))
+        patch.setenv("RAY_TMPDIR", folder)  # else the head's address is to lie in /tmp/ray, which nobody makes
         from ray.cluster_utils import Cluster
 
-        made = Cluster(True, head_node_args={"num_cpus": 0, "include_dashboard": False, "temp_dir": folder})
+        head = {"num_cpus": 0, "include_dashboard": False, "temp_dir": f"{folder}/ray"}
+        made = Cluster(True, head_node_args=head)
         try:
             for _ in range(2):
                 made.add_node(num_cpus=1)

@@ -301,7 +301,9 @@ def test_a_request_gets_what_the_net_says(fitted: Interest, events: int, candida
         state = net.recall(past, torch.tensor([3]))
         folded = Folded(net)
         told = Events(*(part[0, known[0]].numpy() for part in (past.vectors, past.kinds, past.values, past.gaps)))
-        said = folded(folded.recall(told, 3), contents.packed().numpy(), context.numpy())
+        packed = contents.packed().numpy()
+        packed.flags.writeable = False  # as a mapped table is
+        said = folded(folded.recall(told, 3), packed, context.numpy())
         logits, meetings = (torch.from_numpy(part) for part in said)
         torch.testing.assert_close(logits, net(state, every, context[None])[0], atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(meetings, net.meetings(state, contents)[0], atol=1e-5, rtol=1e-5)
