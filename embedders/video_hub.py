@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from threading import Lock
 from typing import Any
@@ -62,9 +63,9 @@ class _VideoTransformer(Embedder):
         pixels = self._norm([frame for clip in decoded for frame in clip])
         return pixels.reshape(len(decoded), -1, *pixels.shape[1:])
 
+    @abstractmethod
     def _forward(self, decoded: Sequence[Decoded]) -> tuple[torch.Tensor, torch.Tensor]:
         """(n, dim) vectors and (n, length, token_dim) states in the order of time."""
-        raise NotImplementedError
 
 
 class VideoMAEEmbedder(_VideoTransformer):

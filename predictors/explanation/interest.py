@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import replace
 from itertools import combinations
 from math import factorial
 
@@ -24,7 +25,7 @@ from predictors.interest.factors import InterestFactors
 from predictors.interest.inputs import STATISTICS, same_pasts
 from predictors.interest.net import InterestNet, Represented, State
 from predictors.interest.platt import log_odds
-from predictors.interest.predictor import Interest, take_state
+from predictors.interest.predictor import Interest
 from predictors.labels import Floats
 
 Rows = npt.NDArray[np.intp]
@@ -122,7 +123,7 @@ def _parts(
     contents, users = predictor.inputs.contents, predictor.inputs.users
     firsts, owners = same_pasts(columns)
     with torch.no_grad():
-        state = take_state(predictor.recall(columns, firsts), owners)
+        state = _state_of(predictor.recall(columns, firsts), owners)
         user = torch.from_numpy(users.rows([one or "" for one in columns.objects("user_id")]))
         own = torch.from_numpy(contents.ids.rows(columns.objects("content_id")))
         user_id, taste = net.users(user), state.taste.double()
@@ -138,6 +139,12 @@ def _parts(
             "user_levels": net.user_levels(user),
         }
     return ends, {"known": state.known}
+
+
+def _state_of(state: State, users: Rows) -> State:
+    """The state of those users, one a row."""
+    rows = torch.from_numpy(users)
+    return replace(state, **{name: getattr(state, name)[rows] for name in State.__slots__})
 
 
 def _logits(net: InterestNet, tensors: Tensors, fixed: Tensors) -> torch.Tensor:

@@ -60,11 +60,6 @@ class Represented:
         """All of it side by side, (m, 2 width + outputs + 1)."""
         return torch.cat([self.vectors, self.keys, self.levels, self.familiar[:, None]], 1)
 
-    @classmethod
-    def unpacked(cls, packed: torch.Tensor, width: int) -> Represented:
-        """What `packed` gave."""
-        return cls(packed[:, :width], packed[:, 2 * width : -1], packed[:, width : 2 * width], packed[:, -1])
-
 
 @dataclass(frozen=True, slots=True)
 class Past:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -232,9 +232,3 @@ def as_past(histories: Histories, vectors: torch.Tensor) -> Past:
     """The histories with the vectors (g, n, width) of their contents."""
     others = (histories.kinds, histories.values, histories.gaps, histories.known)
     return Past(vectors, *(torch.from_numpy(part) for part in others))
-
-
-def take_state(state: State, users: npt.NDArray[np.intp]) -> State:
-    """The state of those users."""
-    rows = torch.from_numpy(users)
-    return replace(state, **{name: getattr(state, name)[rows] for name in State.__slots__})

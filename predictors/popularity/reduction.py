@@ -18,7 +18,7 @@ from feature_repo.contracts import digest
 Floats = npt.NDArray[np.float64]
 Vectors = npt.NDArray[np.float32]
 
-_BLOCK = 1024  # rows of a product
+_BLOCK = 1024  # rows of each side that a product takes at once
 
 ALPHAS = tuple(10.0 ** (k / 2) for k in range(-6, 5))  # times the number of rows: the scale of Z'Z
 
@@ -57,9 +57,10 @@ def steady_product(rows: Vectors, others: Vectors) -> Vectors:
     so it is taken in float64, whose last digits are rounded away.
     """
     product = np.empty((len(rows), len(others)), np.float32)
-    wide = others.T.astype(np.float64)
-    for start in range(0, len(rows), _BLOCK):
-        product[start : start + _BLOCK] = rows[start : start + _BLOCK].astype(np.float64) @ wide
+    for left in range(0, len(others), _BLOCK):
+        wide = others[left : left + _BLOCK].T.astype(np.float64)
+        for top in range(0, len(rows), _BLOCK):
+            product[top : top + _BLOCK, left : left + _BLOCK] = rows[top : top + _BLOCK].astype(np.float64) @ wide
     return product
 
 

@@ -38,6 +38,9 @@ def ask_async(
     return asyncio.run(go())
 
 
+ROUNDING_S = 0.1  # a deadline travels rounded up by as much as this, where it is 100 s or less
+
+
 class Heard(NamedTuple):
     """A call, as the server saw it."""
 

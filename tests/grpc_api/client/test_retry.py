@@ -18,7 +18,7 @@ from feature_repo.errors import (
 )
 from grpc_api.client import Scorer
 from grpc_api.client.retry import MOST_TRIES, Budget
-from tests.grpc_api.client.scripted import Ask, Scripted
+from tests.grpc_api.client.scripted import ROUNDING_S, Ask, Scripted
 
 
 def test_unavailable_is_tried_again_on_other_connections(ask: Ask, script: Scripted) -> None:
@@ -56,7 +56,7 @@ def test_all_tries_share_one_deadline(ask: Ask, script: Scripted) -> None:
     script.script = [OverloadedError("busy", 0.3)]
     ask("describe", options={"timeout": 30})
     first, second = script.calls["Describe"]
-    assert first.remaining_s > 29.7 >= second.remaining_s - 0.01  # deadlines travel rounded up
+    assert first.remaining_s > 29.7 >= second.remaining_s - ROUNDING_S
 
 
 @pytest.mark.parametrize(
