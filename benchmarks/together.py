@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -60,6 +61,12 @@ def cpu_ms(work: Callable[[], object]) -> Callable[[], float]:
     return timed
 
 
+def one_by_one(service: ScoringService, asked: list[pb.PredictRequest], calls: list[Call]) -> None:
+    """Answer each alone."""
+    for request, call in zip(asked, calls, strict=True):
+        predict.answer(service, request, call)
+
+
 def claims(calls: int, candidates: int, repeats: int) -> list[Row]:
     """One for each predictor of the release."""
     settings, rows = load_settings(), []
@@ -70,10 +77,8 @@ def claims(calls: int, candidates: int, repeats: int) -> list[Row]:
         several = [Call("Predict", f"r{number}") for number in range(calls)]
         for name in release.models:
             asked = requests(name, contents, users(calls), candidates)
-            together = cpu_ms(lambda asked=asked: predict.answer_together(service, asked, several))
-            alone = cpu_ms(
-                lambda asked=asked: [predict.answer(service, *pair) for pair in zip(asked, several, strict=True)]
-            )
+            together = cpu_ms(partial(predict.answer_together, service, asked, several))
+            alone = cpu_ms(partial(one_by_one, service, asked, several))
             claim = f"{name}: {calls} calls of {candidates} worked on together, over one by one"
             rows.append(Row(claim, *measure(together, alone, repeats), AT_MOST, "ms", repeats, machine(), most=True))
     return rows
