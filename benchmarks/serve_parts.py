@@ -103,7 +103,8 @@ class Parts:
         index = self._release.indexes[embedding]
         vectors = index.vectors_of([content_id])
         vector = np.ascontiguousarray(vectors[0] if isinstance(vectors, tuple) else vectors, np.float32)[:1]
-        return lambda: index.search(vector, k + 1)
+        bare = index._index
+        return lambda: bare.search(vector, k + 1)
 
 
 def serve(port_file: Path) -> None:

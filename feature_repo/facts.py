@@ -78,10 +78,10 @@ class Facts:
         """The row of each content, (n,) int64; -1 where there is none."""
         return np.fromiter((self._places.get(content_id, -1) for content_id in content_ids), np.int64)
 
-    def titles(self, content_ids: Sequence[str]) -> dict[str, str]:
-        """Title by id; an unknown id is absent."""
-        rows = ((content_id, self._places.get(content_id)) for content_id in content_ids)
-        return {content_id: self._titles[row] for content_id, row in rows if row is not None}
+    def titles(self, content_ids: Iterable[str]) -> list[str]:
+        """The title of each; an unknown id has an empty one."""
+        rows = map(self._places.get, content_ids)
+        return ["" if row is None else self._titles[row] for row in rows]
 
     def any_of(self, fact: str, texts: Iterable[str]) -> Mask:
         """Contents with one of these texts, (n,) bool."""

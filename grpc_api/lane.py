@@ -53,7 +53,8 @@ class Lane:
 
     The event loop does what should take less than `brief_s` seconds by itself, and sees between two calls to what has
     come; the rest is for a thread. To wake a thread takes longer than to score some candidates, and a thread that wants
-    the interpreter back after each operation waits for a crowded loop again and again.
+    the interpreter back after each operation waits for a crowded loop again and again. A call that comes in a lull (as
+    long a one as it will take) is done at once; what follows closely on another waits a turn for more to be done with.
 
     Who comes then is refused at once, or, where another caller has more calls waiting, that caller's newest is. So is
     a call that could not be worked on before its deadline. What a call will take is the mean of the last ones of its
@@ -72,6 +73,7 @@ class Lane:
         self._queue: FairQueue[_Job] = FairQueue()
         self._waiting_s = 0.0
         self._free_at = 0.0  # when the work under way should be done
+        self._done_at = 0.0  # when the last was
         self._means: dict[str, float] = {}
         self._at_work = False
         self._came = 0  # calls, so far
@@ -107,9 +109,13 @@ class Lane:
         """
         if not self._open:
             raise UnavailableError("the server is stopping")
-        loop = asyncio.get_running_loop()
-        job = _Job(work, call, shared, self._means.get(call.method, 0.0), loop.create_future())
+        loop, estimate_s = asyncio.get_running_loop(), self._means.get(call.method, 0.0)
         self._came += 1
+        if not self._at_work and 0 < estimate_s < min(self._brief_s, time.monotonic() - self._done_at):
+            self._at_work = True
+            loop.call_soon(self._turn, loop)
+            return self._done(work, call)
+        job = _Job(work, call, shared, estimate_s, loop.create_future())
         displaced = self._admit(job)
         if displaced is not None:
             _settle(displaced, None, self._refusal("displaced"))
@@ -205,22 +211,27 @@ class Lane:
             results = shared[0].together([one.item for one in shared]) if shared else []
         except Exception:
             return None
+        self._done_at = time.monotonic()
         for job in live:
-            self._learn(job.call.method, (time.monotonic() - start) / len(live))
+            self._learn(job.call.method, (self._done_at - start) / len(live))
         found = dict(zip(live, results, strict=True))
         return [(job, expired.get(job) or _expired(job) or (found[job], None)) for job in jobs]
 
     def _outcome(self, job: _Job) -> _Outcome:
-        start = time.monotonic()
         try:
-            job.call.check()
-            result = job.work()
+            return self._done(job.work, job.call), None
         except StopIteration as error:  # which no future takes
             return None, RuntimeError(repr(error))
         except Exception as error:
             return None, error
-        self._learn(job.call.method, time.monotonic() - start)
-        return result, None
+
+    def _done(self, work: Callable[[], T], call: Call) -> T:
+        start = time.monotonic()
+        call.check()
+        result = work()
+        self._done_at = time.monotonic()
+        self._learn(call.method, self._done_at - start)
+        return result
 
     def _take(self) -> list[_Job]:
         """The next job, and those that share its work."""

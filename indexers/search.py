@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import faiss
@@ -16,6 +16,8 @@ from indexers import versions
 from indexers.device import Mask, Searcher
 from indexers.kinds import Matrix, Positions, make, unit_rows
 from indexers.versions import IDS_FILE, INDEX_FILE, IndexManifest
+
+Vector = npt.NDArray[np.float32]
 
 
 class Neighbour(NamedTuple):
@@ -68,7 +70,8 @@ class VectorIndex:
 
         `vectors` is (q, dim). Raises InputError for another shape, NaN, a zero vector or k < 1.
         """
-        return self._nearest(self._queries(vectors, k), k)
+        scores, positions = self._nearest(self._queries(vectors, k), k)
+        return positions, np.clip(scores, -1.0, 1.0)
 
     def search(
         self,
@@ -88,10 +91,15 @@ class VectorIndex:
             exclude = [()] * len(queries)
         elif len(exclude) != len(queries):
             raise InputError(f"exclude has {len(exclude)} entries for {len(queries)} vectors; give one for each")
-        banned = [{self._positions[c] for c in ids if c in self._positions} for ids in exclude]
-        positions, scores = self._nearest(queries, k + max(map(len, banned), default=0), allowed)
-        rows = zip(positions.tolist(), scores.tolist(), banned, strict=True)
-        return [self._named(found, cosines, without, k) for found, cosines, without in rows]
+        return self._without(queries, k, [self._known(ids) for ids in exclude], allowed)
+
+    def around(
+        self, direction: Vector, k: int, without: Collection[str] = (), allowed: Mask | None = None
+    ) -> list[Neighbour]:
+        """The same for one vector, (dim,) float32, of length 1, which is taken as it is: one of this index's own, or a
+        row of `unit`. Most of a request for some neighbours would go into looking at it.
+        """
+        return self._without(direction[np.newaxis], k, [self._known(without)], allowed)[0]
 
     def similar(self, content_ids: Sequence[str], k: int, exclude_self: bool = True) -> list[list[Neighbour]]:
         """The `k` nearest contents of each named one. Raises NotFoundError naming those that are not in the index."""
@@ -115,10 +123,19 @@ class VectorIndex:
             matrix[present] = self._index.reconstruct_batch(places[present])
         return matrix, present
 
+    def vector_of(self, content_id: str) -> Vector | None:
+        """The unit vector of a content, (dim,) float32; None where it is not in the index."""
+        position = self._positions.get(content_id)
+        return None if position is None else self._index.reconstruct(position)
+
     def _queries(self, vectors: Matrix, k: int) -> Matrix:
         """`vectors` as unit rows, once they and `k` have been checked."""
         if k < 1:
             raise InputError(f"k must be at least 1, not {k}")
+        return self.unit(vectors)
+
+    def unit(self, vectors: Matrix) -> Matrix:
+        """The rows of (q, dim), each of length 1. Raises InputError for another shape, NaN or a zero vector."""
         shape = np.shape(vectors)
         if len(shape) != 2 or shape[1] != self.manifest.dim:
             wanted = f"(queries, {self.manifest.dim}), as {self.manifest.embedding!r} gives them"
@@ -128,14 +145,27 @@ class VectorIndex:
             raise InputError(f"vectors: row {int(np.argmin(present))} is all zeros and has no direction to search in")
         return queries
 
-    def _nearest(self, queries: Matrix, k: int, allowed: Mask | None = None) -> tuple[Positions, Matrix]:
+    def _known(self, content_ids: Collection[str]) -> set[int]:
+        """Positions of those that the index has."""
+        return {self._positions[c] for c in content_ids if c in self._positions}
+
+    def _without(
+        self, queries: Matrix, k: int, banned: Sequence[set[int]], allowed: Mask | None
+    ) -> list[list[Neighbour]]:
+        """The `k` nearest of each unit row that are not banned."""
+        scores, positions = self._nearest(queries, k + max(map(len, banned), default=0), allowed)
+        return [
+            [
+                Neighbour(self.content_ids[position], min(max(score, -1.0), 1.0))
+                for position, score in zip(found, cosines, strict=True)
+                if position not in without
+            ][:k]
+            for found, cosines, without in zip(positions.tolist(), scores.tolist(), banned, strict=True)
+        ]
+
+    def _nearest(self, queries: Matrix, k: int, allowed: Mask | None = None) -> tuple[Matrix, Positions]:
+        """Scores and positions; sums of float32 may pass 1 by a rounding."""
         k = min(k, len(self) if allowed is None else int(np.count_nonzero(allowed)))
         if not k or not len(queries):
-            return np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
-        scores, positions = self._searcher.search(queries, k, allowed)
-        # float32 sums of unit rows pass 1 by a rounding; for few of them np.clip takes five times as long
-        return positions, np.minimum(np.maximum(scores, -1.0), 1.0)
-
-    def _named(self, found: list[int], cosines: list[float], without: set[int], k: int) -> list[Neighbour]:
-        kept = [(p, s) for p, s in zip(found, cosines, strict=True) if p not in without]
-        return [Neighbour(self.content_ids[p], s) for p, s in kept[:k]]
+            return np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
+        return self._searcher.search(queries, k, allowed)

@@ -24,7 +24,9 @@ _DEEPER = 4  # times as deep at each step, so that all steps together cost a thi
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """An index, its weight, above 0 (the weights of all parts sum to 1), and the query in its space, (dim,)."""
+    """An index, its weight, above 0 (the weights of all parts sum to 1), and the query in its space, (dim,) float32 of
+    length 1.
+    """
 
     index: VectorIndex
     weight: float
@@ -37,14 +39,12 @@ class Part:
 
     def search(self, depth: int, without: Collection[str], allowed: Mapping[str, Mask] | None) -> list[Neighbour]:
         """The nearest contents in this index."""
-        mask = None if allowed is None else allowed[self.name]
-        [found] = self.index.search(self.vector[None, :], depth, [tuple(without)], mask)
-        return found
+        return self.index.around(self.vector, depth, without, None if allowed is None else allowed[self.name])
 
     def cosines(self, content_ids: Sequence[str]) -> Vector:
         """Those of contents with the query, (n,); 0, as of nothing in common, where the index has no such content."""
         matrix, _ = self.index.vectors_of(content_ids)
-        cosines: Vector = matrix @ (self.vector / np.linalg.norm(self.vector))
+        cosines: Vector = matrix @ self.vector
         return cosines
 
 

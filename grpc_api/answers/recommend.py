@@ -56,13 +56,13 @@ def recommend(release: LoadedRelease, query: RecommendQuery, k: int, pool: int, 
         found = candidates(release, own, index, history, eligible, pool)
     scored = _scored(release, query.user_id, name, _line(release.facts, found.rows, eligible), k, pool, call)
     chosen = _chosen(index, scored, k, query.diversity)
-    titles = release.facts.titles([content_id for content_id, _ in chosen])
+    titles = release.facts.titles(content_id for content_id, _ in chosen)
     return Recommended(
         predictor=name,
         version=model.predictor.version,
         embedding=found.embedding,
         source=found.source,
-        contents=[Recommendation(content_id, score, titles[content_id]) for content_id, score in chosen],
+        contents=[Recommendation(*one, title) for one, title in zip(chosen, titles, strict=True)],
     )
 
 

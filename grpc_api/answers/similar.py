@@ -26,7 +26,6 @@ from grpc_api.messages.similar import (
     TitledNeighbour,
 )
 from grpc_api.telemetry.record import stage
-from indexers.search import Neighbour
 from predictors.loaded import LoadedRelease
 
 _KIND = {ByContent: "content", ByContents: "content", ByText: "text", ByImage: "image", ByVector: "vector"}
@@ -48,13 +47,9 @@ def similar(
     ]
     with stage("search"):
         found = blended(parts, k, _without(asked), _allowed(release, query), call)
-    titles = release.facts.titles([n.content_id for n in found])
+    titles = release.facts.titles([content_id for content_id, _ in found])
     searched = tuple(SearchedIndex(p.name, p.index.manifest.version, p.weight) for p in parts)
-    return searched, [_titled(one, titles) for one in found]
-
-
-def _titled(found: Neighbour, titles: Mapping[str, str]) -> TitledNeighbour:
-    return TitledNeighbour(found.content_id, found.score, titles.get(found.content_id, ""))
+    return searched, [TitledNeighbour(*one, title) for one, title in zip(found, titles, strict=True)]
 
 
 def _allowed(release: LoadedRelease, query: SimilarQuery) -> Mapping[str, Mask] | None:
@@ -95,29 +90,39 @@ def _default(release: LoadedRelease, query: Query) -> str:
 
 
 def _vector(release: LoadedRelease, name: str, query: Query) -> npt.NDArray[np.float32]:
-    """The query in the embedding's space, (dim,). Raises InputError or NotFoundError where it has no place there."""
+    """The query in the embedding's space, (dim,) of length 1.
+
+    Raises InputError or NotFoundError where it has no place there.
+    """
     match query:
         case ByContent() | ByContents():
             return _centre(release, name, query)
         case ByVector(vector):
             validate.check_dim(vector, name, release.manifest.embeddings[name].dim)
-            return vector
+            return _unit(release, name, vector)
         case ByText() | ByImage():
-            return encode(release, name, query)
+            return _unit(release, name, encode(release, name, query))
+
+
+def _unit(release: LoadedRelease, name: str, vector: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    unit: npt.NDArray[np.float32] = release.indexes[name].unit(vector[np.newaxis])[0]
+    return unit
 
 
 def _centre(release: LoadedRelease, name: str, query: ByContent | ByContents) -> npt.NDArray[np.float32]:
-    """The mean of the contents' unit vectors, (dim,), or the vector of a single one."""
-    ids = _ids(query)
-    matrix, found = release.indexes[name].vectors_of(ids)
+    """The direction of the mean of the contents' unit vectors, (dim,)."""
+    ids, index = _ids(query), release.indexes[name]
+    if len(ids) == 1 and (vector := index.vector_of(ids[0])) is not None:
+        return vector
+    matrix, found = index.vectors_of(ids)
     field = "content_id" if isinstance(query, ByContent) else "contents"
     if not found.all():
         unknown = ids[int(np.argmin(found))]
         raise NotFoundError(f"{field}: the index of {name!r} has no content {unknown!r}")
-    mean: npt.NDArray[np.float32] = matrix[0] if len(ids) == 1 else matrix.mean(axis=0)
-    if len(ids) > 1 and np.linalg.norm(mean) < 1e-6:  # float32 sums of unit vectors that cancel out
+    mean = matrix.mean(axis=0)
+    if np.linalg.norm(mean) < 1e-6:  # float32 sums of unit vectors that cancel out
         raise InputError(f"{field}: their vectors of {name!r} cancel out, so nothing is near to all of them")
-    return mean
+    return _unit(release, name, mean)
 
 
 def encode(release: LoadedRelease, name: str, query: ByText | ByImage) -> npt.NDArray[np.float32]:

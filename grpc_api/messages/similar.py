@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -62,8 +63,7 @@ class SimilarQuery:
     filters: tuple[Filter, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class TitledNeighbour:
+class TitledNeighbour(NamedTuple):
     """One content near the query; a greater score is nearer."""
 
     content_id: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from itertools import chain
 
@@ -34,15 +35,16 @@ class Gate:
         """Whether a call needs a token."""
         return self._tokens.value is not None
 
-    def admit(self, authorizations: list[str], role: Role) -> str:
-        """The caller's name, "" before there is a list of callers. `authorizations` are the headers of that name.
+    def admit(self, authorizations: Iterable[str], role: Role) -> str:
+        """The caller's name, "" before there is a list of callers. `authorizations` are the headers of that name, which
+        nobody looks at before.
 
         Raises UnauthenticatedError where no valid token is given, DeniedError where it has not the role.
         """
         tokens = self._tokens.value
         if tokens is None:
             return ""
-        token = _known(tokens, authorizations)
+        token = _known(tokens, list(authorizations))
         if role not in token.roles and Role.ADMIN not in token.roles:
             raise DeniedError(f"the token of {token.name!r} has not the role {role.value!r}; ask for one that has")
         return token.name

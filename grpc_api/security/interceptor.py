@@ -36,7 +36,7 @@ class Doorkeeper(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # gener
         path: str = details.method
         if not path.startswith(OPEN):
             said = details.invocation_metadata
-            given = [value for name, value in said if name == AUTHORIZATION and isinstance(value, str)]
+            given = (value for name, value in said if name == AUTHORIZATION and isinstance(value, str))
             try:
                 AUTHENTICATED.set(self._gate.admit(given, ROLES.get(path, Role.ADMIN)))
             except (UnauthenticatedError, DeniedError) as error:

@@ -29,12 +29,13 @@ def answer(service: ScoringService, request: pb.SimilarRequest, call: Call) -> p
 
 def to_proto(found: Similarities) -> pb.SimilarResponse:
     """Neighbours to messages."""
-    return pb.SimilarResponse(
-        release=found.release,
-        request_id=found.request_id,
-        indexes=[pb.SearchedIndex(embedding=i.embedding, version=i.version, weight=i.weight) for i in found.indexes],
-        neighbours=[pb.Neighbour(content_id=n.content_id, score=n.score, title=n.title) for n in found.neighbours],
-    )
+    answer = pb.SimilarResponse(release=found.release, request_id=found.request_id)
+    for index in found.indexes:
+        answer.indexes.add(embedding=index.embedding, version=index.version, weight=index.weight)
+    neighbours = answer.neighbours
+    for content_id, score, title in found.neighbours:
+        neighbours.add(content_id=content_id, score=score, title=title)
+    return answer
 
 
 def _query(request: pb.SimilarRequest) -> Query | None:

@@ -91,7 +91,7 @@ def test_the_most_engaging_are_the_popular_and_of_equals_the_newest() -> None:
 def test_rows_and_titles_by_id() -> None:
     facts = facts_of([{}, {}, {}], index=["c2", "gone", "c0"])
     assert facts.rows["index"].tolist() == [2, -1, 0]
-    assert facts.titles(["c1", "gone", "c0"]) == {"c1": "title 1", "c0": "title 0"}
+    assert facts.titles(["c1", "gone", "c0"]) == ["title 1", "", "title 0"]
 
 
 def test_a_workspace_without_statistics_has_no_facts(settings: Settings) -> None:

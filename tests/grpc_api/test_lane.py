@@ -216,15 +216,32 @@ async def test_the_loop_does_brief_calls_and_sees_to_others_between_them() -> No
 
 
 @asynchronous
+async def test_a_call_in_a_lull_is_done_at_once() -> None:
+    """What follows closely on another waits a turn, in which more may come, so that they are done together."""
+    async with lane(brief_s=1.0) as one:
+        await learn(one, 0.01)
+        await asyncio.sleep(0.02)
+        in_a_lull = asyncio.ensure_future(one.run(lambda: time.sleep(0.01), Call("slow")))
+        await asyncio.sleep(0)
+        assert in_a_lull.done()
+        while one._at_work:
+            await asyncio.sleep(0)
+        close = asyncio.ensure_future(one.run(int, Call("slow")))
+        await asyncio.sleep(0)
+        assert not close.done()
+        await close
+
+
+@asynchronous
 async def test_a_crowd_is_let_in_before_the_next_call_is_done() -> None:
     """gRPC gives the loop one call a turn: had each turn a call done, a thousand would wait unseen."""
     asked: list[asyncio.Future[int]] = []
 
     async with lane(waiting=2, brief_s=1.0) as one:
-        await one.run(int, Call("brief"))
+        await learn(one, 0.01)
 
         def come(more: int) -> None:
-            asked.extend(asyncio.ensure_future(one.run(lambda: len(asked), Call("brief"))) for _ in range(2))
+            asked.extend(asyncio.ensure_future(one.run(lambda: len(asked), Call("slow"))) for _ in range(2))
             if more:
                 asyncio.get_running_loop().call_soon(come, more - 1)
 

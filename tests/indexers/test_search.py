@@ -147,6 +147,17 @@ def test_vectors_of_gives_unit_vectors_and_says_which_are_missing(index: VectorI
     assert "unknown" not in index
 
 
+def test_around_a_vector_of_length_one_is_what_a_search_finds(index: VectorIndex, matrix: Matrix) -> None:
+    own = index.vector_of(index.content_ids[3])
+    assert own is not None
+    np.testing.assert_array_equal(own, index.vectors_of([index.content_ids[3]])[0][0])
+    assert index.vector_of("unknown") is None
+    allowed, without = np.arange(len(index)) % 2 == 0, (index.content_ids[3], index.content_ids[4], "unknown")
+    for direction, plain in ((own, matrix[3:4]), (index.unit(matrix[5:6])[0], matrix[5:6])):
+        assert index.around(direction, 8) == index.search(plain, 8)[0]
+        assert index.around(direction, 8, without, allowed) == index.search(plain, 8, [without], allowed)[0]
+
+
 @pytest.mark.parametrize("k", [0, -1])
 def test_k_must_be_positive(index: VectorIndex, matrix: Matrix, k: int) -> None:
     with pytest.raises(InputError, match=f"k must be at least 1, not {k}"):

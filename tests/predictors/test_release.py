@@ -213,7 +213,7 @@ class TestLoad:
         matrix, there = loaded.indexes[NAME].vectors_of(["c0001"])
         assert there.all()
         assert loaded.indexes[NAME].search(matrix, 1)[0][0].content_id == "c0001"
-        assert loaded.facts.titles(["c0001"]) == {"c0001": "c0001"}
+        assert loaded.facts.titles(["c0001"]) == ["c0001"]
 
     def test_its_embedder_is_the_pinned_one(
         self, settings: Settings, catalog: Catalog, store: FrameStore, made: ReleaseManifest

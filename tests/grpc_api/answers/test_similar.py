@@ -147,7 +147,7 @@ def test_a_blend_is_the_best_of_all_contents(seed: int, k: int, sizes: tuple[int
     ids = [f"c{n:03}" for n in range(330)]
     pick = [sorted(rng.choice(330, size, replace=False).tolist()) for size in sizes]
     matrices = [rng.normal(size=(size, 4)).astype(np.float32) for size in sizes]
-    weights, vectors = (0.3, 0.7), [rng.normal(size=4).astype(np.float32) for _ in sizes]
+    weights, vectors = (0.3, 0.7), [unit_rows(rng.normal(size=(1, 4)).astype(np.float32), "q")[0][0] for _ in sizes]
     parts = [
         Part(index_of(name, matrix, [ids[n] for n in rows]), weight, vector)
         for name, matrix, rows, weight, vector in zip(("a", "b"), matrices, pick, weights, vectors, strict=True)
@@ -156,7 +156,7 @@ def test_a_blend_is_the_best_of_all_contents(seed: int, k: int, sizes: tuple[int
     allowed = {name: np.array(rows) % 3 > 0 for name, rows in zip(("a", "b"), pick, strict=True)}
     truth: dict[str, float] = {}
     for matrix, rows, weight, vector in zip(matrices, pick, weights, vectors, strict=True):
-        cosines = matrix @ vector / np.linalg.norm(matrix, axis=1) / np.linalg.norm(vector)
+        cosines = matrix @ vector / np.linalg.norm(matrix, axis=1)
         for n, cosine in zip(rows, cosines.tolist(), strict=True):
             if n % 3 and ids[n] not in without:
                 truth[ids[n]] = truth.get(ids[n], 0.0) + weight * cosine
@@ -166,8 +166,9 @@ def test_a_blend_is_the_best_of_all_contents(seed: int, k: int, sizes: tuple[int
 
 
 def test_a_blend_stops_when_nobody_waits() -> None:
-    matrix, ids = np.random.default_rng(0).normal(size=(900, 16)), [f"c{n}" for n in range(900)]
+    matrix, ids = np.random.default_rng(0).normal(size=(900, 16)).astype(np.float32), [f"c{n}" for n in range(900)]
     # What is near by the one is far by the other: the search has to go deeper
-    parts = [Part(index_of(name, sign * matrix, ids), 0.5, matrix[0]) for name, sign in (("a", 1), ("b", -1))]
+    query = unit_rows(matrix, "q")[0][0]
+    parts = [Part(index_of(name, sign * matrix, ids), 0.5, query) for name, sign in (("a", 1), ("b", -1))]
     with pytest.raises(DeadlineError):
         blended(parts, 20, (), None, Call("test", gone=True))
