@@ -46,18 +46,17 @@ def refitted(kind: str, rows: tuple[Matrix, Targets], trees: list[int], config: 
 
 
 def contributions(model: CatBoost, matrix: Matrix) -> npt.NDArray[np.float64]:
-    """SHAP values (Lundberg et al. 2020) of a regressor, (n, columns + 1) float64: the last column is what every row
-    starts from, and a row's sum is its prediction.
+    """SHAP values (Lundberg et al. 2020), (n, columns + 1) float64: the last column is what every row starts from, and
+    a row's sum is what the trees say of it.
     """
     values: npt.NDArray[np.float64] = model.get_feature_importance(Pool(matrix), type="ShapValues", thread_count=1)
     return values
 
 
-def influences(names: Sequence[str], model: CatBoost, matrix: Matrix) -> dict[str, dict[str, float]]:
-    """How far each column of `matrix` (n, columns) moves a regressor's predictions, by name: its `mean` absolute SHAP
-    value, and the `direction`, the correlation in [-1, 1] of the column's values with their contributions.
+def influences(names: Sequence[str], matrix: Matrix, values: npt.NDArray[np.float64]) -> dict[str, dict[str, float]]:
+    """How far each column of `matrix` (n, columns) moves predictions, by name: its `mean` absolute SHAP value, from
+    `values` (n, columns), and the `direction`, the correlation in [-1, 1] of the column with them.
     """
-    values = contributions(model, matrix)[:, :-1]
     return {
         name: {"mean": float(np.abs(given).mean()), "direction": _direction(column.astype(np.float64), given)}
         for name, column, given in zip(names, matrix.T, values.T, strict=True)

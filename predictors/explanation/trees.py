@@ -36,21 +36,8 @@ def explain_popularity(predictor: Popularity, columns: Columns) -> Explanation:
 
 
 def explain_interest_catboost(predictor: InterestCatBoost, columns: Columns) -> Explanation:
-    """Of the chance to engage, in log-odds.
-
-    The trees start from a line over the expected reaction, which is a sum: the crowd's level, what this content is
-    above it, the user's leniency and their liking by each block of the space. So the line is split as that sum is.
-    """
-    assembler, slope = predictor.assembler, predictor.calibration.slope
-    matrix, names = assembler(columns), assembler.names
-    values = slope * contributions(predictor.engages, matrix)
-    level = assembler.crowd.level
-    parts = np.zeros_like(values[:, :-1])
-    personal = [column for column, name in enumerate(names) if name == "leniency" or name.startswith("liking:")]
-    parts[:, personal] = matrix[:, personal]
-    expected = matrix[:, names.index("expected")].astype(np.float64)
-    parts[:, names.index("crowd_bias")] = expected - level - parts.sum(axis=1)
-    line = predictor.start
-    base = values[:, -1] + predictor.calibration(line(np.full(columns.rows, level)))
+    """Of the chance to engage, in log-odds."""
+    assembler = predictor.assembler
+    values = predictor.contributions(assembler(columns))
     total = log_odds(predictor.score(columns).score)
-    return Explanation(METHOD, LOG_ODDS, tree_features(names), values[:, :-1] + slope * line.slope * parts, base, total)
+    return Explanation(METHOD, LOG_ODDS, tree_features(assembler.names), values[:, :-1], values[:, -1], total)

@@ -16,8 +16,8 @@ from sklearn.linear_model import LogisticRegression
 from feature_repo.columns import Columns, Wanted
 from feature_repo.errors import StateError
 from feature_repo.files import write_json
+from predictors import boosting
 from predictors.base import Scores
-from predictors.boosting import forget_the_run
 from predictors.interest.examples import EventExamples
 from predictors.interest.features import InterestAssembler, Matrix
 from predictors.interest.matrices import fit_interest
@@ -29,6 +29,7 @@ from predictors.tracking import Run
 Numbers = npt.NDArray[np.floating[Any]]
 
 LEAST_TRAINING = 100  # encounters in the training split
+_EXPLAINED = 1000  # encounters, at least where there are so many, over which SHAP values are averaged
 _ENGAGES, _RANKS, _STATE = "engages.cbm", "ranks.cbm", "model.json"
 
 
@@ -146,6 +147,24 @@ class InterestCatBoost:
         p = 1 / (1 + np.exp(-self.calibration(raw + self.start(matrix[:, 0]))))
         return Scores(p, np.column_stack([1 - p, p]), (p >= 0.5).astype(np.int64), {"rank": rank})
 
+    def contributions(self, matrix: Matrix) -> Floats:
+        """SHAP values of assembled rows in log-odds of the chance to engage, (n, columns + 1); see
+        `boosting.contributions`.
+
+        The trees start from a line over the expected reaction, which is a sum: the crowd's level, what this content is
+        above it, the user's leniency and their liking by each block of the space. So the line is split as that sum is.
+        """
+        names, level = self.assembler.names, self.assembler.crowd.level
+        values = self.calibration.slope * boosting.contributions(self.engages, matrix)
+        parts = np.zeros_like(values[:, :-1])
+        personal = [column for column, name in enumerate(names) if name == "leniency" or name.startswith("liking:")]
+        parts[:, personal] = matrix[:, personal]
+        expected = matrix[:, names.index("expected")].astype(np.float64)
+        parts[:, names.index("crowd_bias")] = expected - level - parts.sum(axis=1)
+        values[:, :-1] += self.calibration.slope * self.start.slope * parts
+        values[:, -1] += self.calibration(self.start(np.full(len(matrix), level)))
+        return values
+
     def save(self, folder: Path) -> None:
         """Write the model's files into `folder`; the same model gives the same bytes."""
         self.assembler.save(folder)
@@ -197,7 +216,9 @@ def fit_interest_catboost(examples: EventExamples, config: InterestTreesConfig, 
     ranks = _fit(learnt, checked, config, run, "ranks")
     calibration = Line.fit(raw, held)
     predictor = InterestCatBoost(interest.assembler, engages, ranks, start, calibration, examples.digests, run.version)
-    return Fitted(predictor, {"importances": predictor.importances})
+    some = valid[:: max(1, len(valid) // _EXPLAINED)]
+    influences = boosting.influences(interest.assembler.names, some, predictor.contributions(some)[:, :-1])
+    return Fitted(predictor, {"importances": predictor.importances, "influences": {"engages": influences}})
 
 
 def _fit(train: Pool, valid: Pool, config: InterestTreesConfig, run: Run, curve: str) -> CatBoostClassifier:
@@ -215,7 +236,7 @@ def _fit(train: Pool, valid: Pool, config: InterestTreesConfig, run: Run, curve:
     }
     model = CatBoostClassifier(loss_function="Logloss", **options)
     model.fit(train, eval_set=valid)
-    forget_the_run(model)
+    boosting.forget_the_run(model)
     losses = model.get_evals_result()
     for split, key in (("train", "learn"), ("valid", "validation")):
         for loss in losses[key]["Logloss"]:

@@ -142,7 +142,9 @@ class Popularity:
 
     def influences(self, columns: Columns) -> dict[str, dict[str, float]]:
         """How far each column of the matrix moves the scores of these rows; see `boosting.influences`."""
-        return boosting.influences(self.assembler.names, self.models["regressor"], self.assembler(columns))
+        matrix = self.assembler(columns)
+        values = boosting.contributions(self.models["regressor"], matrix)[:, :-1]
+        return boosting.influences(self.assembler.names, matrix, values)
 
     def save(self, folder: Path) -> None:
         """Write the model's files into `folder`; the same model gives the same bytes."""
@@ -176,7 +178,7 @@ def fit_popularity(examples: Examples, config: TrainConfig, run: Run) -> Fitted:
     quiet = LocalRun("metadata only", run.folder)
     bare, _ = Popularity.fit(examples, FeatureSet(features.numbers, features.words), config, quiet)
     influences = predictor.influences(examples.columns.take(examples.splits.valid))
-    facts = {"importances": predictor.importances, "influences": influences, "calibration": errors}
+    facts = {"importances": predictor.importances, "influences": {"regressor": influences}, "calibration": errors}
     return Fitted(predictor, facts, {"metadata_only": bare})
 
 

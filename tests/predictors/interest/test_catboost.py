@@ -213,3 +213,9 @@ def test_reactions_as_arrays_are_those_of_a_frame() -> None:
     frame = pl.DataFrame({"event": kinds, "value": values, "duration_s": pl.Series(durations, nan_to_null=True)})
     said = kinds_of_labels.reactions(np.array(kinds, np.str_), values, durations)
     np.testing.assert_array_equal(said, frame.select(kinds_of_labels.reaction()).to_series().to_numpy())
+
+
+def test_influences_tell_what_moves_the_chance_and_which_way(data: EventData) -> None:
+    said = fit_interest_catboost(data.examples, QUICK, LocalRun("v", Path("unused"))).facts["influences"]["engages"]
+    assert max(said, key=lambda name: said[name]["mean"]) == "liking:toy", "the embedding in which tastes were planted"
+    assert said["liking:toy"]["direction"] > 0.9
