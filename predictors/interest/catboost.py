@@ -218,7 +218,7 @@ def fit_interest_catboost(examples: EventExamples, config: InterestTreesConfig, 
     predictor = InterestCatBoost(interest.assembler, engages, ranks, start, calibration, examples.digests, run.version)
     some = valid[:: max(1, len(valid) // _EXPLAINED)]
     influences = boosting.influences(interest.assembler.names, some, predictor.contributions(some)[:, :-1])
-    return Fitted(predictor, {"importances": predictor.importances, "influences": {"engages": influences}})
+    return Fitted(predictor, {"importances": predictor.importances, "influences": influences})
 
 
 def _fit(train: Pool, valid: Pool, config: InterestTreesConfig, run: Run, curve: str) -> CatBoostClassifier:

@@ -178,7 +178,7 @@ def fit_popularity(examples: Examples, config: TrainConfig, run: Run) -> Fitted:
     quiet = LocalRun("metadata only", run.folder)
     bare, _ = Popularity.fit(examples, FeatureSet(features.numbers, features.words), config, quiet)
     influences = predictor.influences(examples.columns.take(examples.splits.valid))
-    facts = {"importances": predictor.importances, "influences": {"regressor": influences}, "calibration": errors}
+    facts = {"importances": predictor.importances, "influences": influences, "calibration": errors}
     return Fitted(predictor, facts, {"metadata_only": bare})
 
 

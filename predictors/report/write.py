@@ -25,7 +25,7 @@ PRICE = 0.05  # of a CPU-hour, about what clouds ask for one
 
 @dataclass(frozen=True, slots=True)
 class Influence:
-    """What one model of a fit leans on, as a chart; `shap` where the chart shows SHAP values."""
+    """What one `model` of a fit leans on, as a chart; `shap` where the chart shows SHAP values of what is said."""
 
     fit: str
     model: str
@@ -105,8 +105,8 @@ def _section(task: Task, evidence: Evidence, catalog: Catalog, price: float) -> 
 def _influences(fit: Fit) -> list[Influence]:
     """What a fit tells of its features: SHAP values, importances, the gates or weights of its parts."""
     found = []
-    for model, said in fit.facts.get("influences", {}).items():
-        found.append(Influence(fit.name, model, figures.influences(said), shap=True))
+    if said := fit.facts.get("influences"):
+        found.append(Influence(fit.name, "", figures.influences(said), shap=True))
     for model, importances in fit.facts.get("importances", {}).items():
         found.append(Influence(fit.name, model, figures.importances(importances)))
     for parts, label in (("gates", "mean share"), ("weights", "weight")):

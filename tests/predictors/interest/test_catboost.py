@@ -216,6 +216,6 @@ def test_reactions_as_arrays_are_those_of_a_frame() -> None:
 
 
 def test_influences_tell_what_moves_the_chance_and_which_way(data: EventData) -> None:
-    said = fit_interest_catboost(data.examples, QUICK, LocalRun("v", Path("unused"))).facts["influences"]["engages"]
+    said = fit_interest_catboost(data.examples, QUICK, LocalRun("v", Path("unused"))).facts["influences"]
     assert max(said, key=lambda name: said[name]["mean"]) == "liking:toy", "the embedding in which tastes were planted"
     assert said["liking:toy"]["direction"] > 0.9

@@ -179,7 +179,7 @@ def test_too_few_contents_cannot_be_learnt_from(planted: Planted, quick: TrainCo
 
 def test_influences_tell_what_moves_scores_and_which_way(planted: Planted, quick: TrainConfig, tmp_path: Path) -> None:
     made = fit_popularity(planted.examples(), quick, LocalRun("v", tmp_path))
-    influences = made.facts["influences"]["regressor"]
+    influences = made.facts["influences"]
     assert influences["vec:ridge"]["mean"] > 0.1
     assert influences["vec:ridge"]["direction"] > 0.5
     assert influences["creator_posts"] == {"mean": 0.0, "direction": 0.0}  # null in every row
