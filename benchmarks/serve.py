@@ -29,7 +29,7 @@ import grpc
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks import overload, serve_parts, serve_peer, serve_world
+from benchmarks import overload, queues, serve_parts, serve_peer, serve_world
 from benchmarks.harness import Row, machine, may_lock, publish
 from feature_repo.catalog import Catalog
 from feature_repo.events import EventLog
@@ -42,6 +42,7 @@ CANDIDATES = (1, 100, 500)
 STREAMS = 256  # calls under way of a connection, as the server allows by itself
 OVER_PARTS, TAIL, OVER_SEARCH, OVER_PEER = 1.5, 2.5, 1.3, 20.0  # the bars
 WARM_UP, PEER_CALLS = 20, 15
+QUEUED = 1_000_000  # calls over which a queue's tail is reckoned
 START_S = 900.0  # the peer fills its store first
 K = 10
 _CHILDREN: dict[str, Callable[[Path], None]] = {"parts": serve_parts.serve, "peer": serve_peer.serve}
@@ -132,7 +133,10 @@ class Bench:
         found = asyncio.run(overload.overload(port, process, payload, best / 2, seconds, 10.0))
         middle, calls = 1e3 * float(np.median(found.latencies)), len(found.latencies)
         what = f"Predict {len(self.ids)}, {predictor}, p99 over p50 at half of {best:.0f} answers/s"
-        queue, took = queue_tail(best / 2, 1 / found.thrift), f"{1e3 / found.thrift:.2f} ms of CPU each"
+        queue, took = (
+            queues.tail(queues.one_by_one(best / 2, 1 / found.thrift, QUEUED)),
+            f"{1e3 / found.thrift:.2f} ms of CPU each",
+        )
         return [
             Row(what, 1e3 * found.p99, middle, TAIL, "ms", calls, machine(), True),
             Row(
@@ -163,17 +167,6 @@ class Bench:
         ours, peer = len(self.ids) / np.median(taken, axis=0)
         what = "Predict 500, popularity, over FastAPI and stock Feast on SQLite"
         return Row(what, float(ours), float(peer), OVER_PEER, "candidates/s", PEER_CALLS, machine())
-
-
-def queue_tail(rate: float, service_s: float, calls: int = 1_000_000) -> float:
-    """p99 over p50 of the time in a queue to which calls come at random, at `rate` a second, and of which one at a time
-    is worked on for `service_s` seconds: M/D/1 in Kendall's notation, its waits by Lindley's recursion.
-    """
-    gaps = np.random.default_rng(0).exponential(1 / rate, calls)
-    steps = np.cumsum(service_s - gaps)
-    waits = steps - np.minimum.accumulate(np.minimum(steps, 0.0))
-    middle, tail = np.percentile(waits + service_s, (50, 99))
-    return float(tail / middle)
 
 
 def _timed(call: Callable[[], object]) -> float:
