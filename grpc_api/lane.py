@@ -20,8 +20,9 @@ T = TypeVar("T")
 
 _NEWEST = 0.1  # weight of a call in the mean of what its method takes
 _LEAST_RETRY_S = 0.02
-_TOGETHER = 16 * 2**10  # size of the calls that are worked on together, at most
+_TOGETHER = 48 * 2**10  # size of the calls that are worked on together, at most
 _CALM = 32  # turns of the loop in which no call came, after which all that were at the door are in
+_CALM_FOR_EACH = 8  # that waits; where few wait, few are at the door
 _CAUTION = 2.0  # a call is taken where the time it is expected to need fits so often into what is left of its time
 
 
@@ -158,17 +159,18 @@ class Lane:
 
     def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
         """Go on with what waits; the loop does this, and has seen to what else was ready."""
-        if len(self._queue) > 1:
+        if self._queue:
             self._let_in(loop, time.monotonic() + self._brief_s)
         else:
             self._begin(loop)
 
     def _let_in(self, loop: asyncio.AbstractEventLoop, until: float, calm: int = 0, came: int = 0) -> None:
-        """Of a crowd, first let all in who are at the door, but go on by `until`: gRPC gives the loop one call a turn,
-        and those it still holds are neither refused nor done in time.
+        """First let all in who are at the door, but go on by `until`: gRPC gives the loop one call a turn, and those it
+        still holds are neither done together, nor refused, nor done in time.
         """
         enough = not self._sees_all and self._waiting_s >= self._brief_s
-        if enough or calm == _CALM or time.monotonic() >= until:
+        patience = min(_CALM, _CALM_FOR_EACH * len(self._queue))
+        if enough or calm >= patience or time.monotonic() >= until:
             self._begin(loop)
         else:
             os.sched_yield()  # gRPC's thread, which brings them, may have no other core

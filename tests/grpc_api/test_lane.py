@@ -13,7 +13,7 @@ import pytest
 
 from feature_repo.errors import DeadlineError, InputError, OverloadedError, UnavailableError
 from grpc_api.calls import Call
-from grpc_api.lane import _CALM, Lane, Shared
+from grpc_api.lane import _CALM, _TOGETHER, Lane, Shared
 
 
 @asynccontextmanager
@@ -226,10 +226,20 @@ async def test_a_call_in_a_lull_is_done_at_once() -> None:
         assert in_a_lull.done()
         while one._at_work:
             await asyncio.sleep(0)
-        close = asyncio.ensure_future(one.run(int, Call("slow")))
-        await asyncio.sleep(0)
-        assert not close.done()
-        await close
+        rounds: list[list[int]] = []
+
+        def together(items: list[int]) -> list[int]:
+            rounds.append(items)
+            return items
+
+        close = []
+        for number in range(2):
+            shared = Shared(together, number, 1)
+            close.append(asyncio.ensure_future(one.run(lambda: -1, Call("slow"), shared)))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        assert await asyncio.gather(*close) == [0, 1]
+    assert rounds == [[0, 1]]
 
 
 @asynchronous
@@ -350,7 +360,7 @@ async def test_calls_that_share_their_work_are_done_together() -> None:
     async with lane() as one:
         gate = Gate(one)
         await gate.entered()
-        sizes = [1, 1, 20_000, 1, 1]
+        sizes = [1, 1, _TOGETHER + 1, 1, 1]
         asked = [one.run(lambda: -1, Call("m"), Shared(together, n, size)) for n, size in enumerate(sizes)]
         other = one.run(lambda: -2, Call("other"))
         waiting = asyncio.gather(*asked, other)

@@ -142,7 +142,7 @@ def test_what_is_late_leaves_the_others_alone(crowd: Crowd, store: TableStore) -
 
 
 def test_large_calls_go_alone(crowd: Crowd, store: TableStore) -> None:
-    large = request(["x" * 400 for _ in range(45)])
+    large = request(["x" * 1200 for _ in range(45)])
     crowd.ask([large, large])
     assert list(map(len, reads(store))) == [45, 45]
 
