@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -63,7 +62,8 @@ class SimilarQuery:
     filters: tuple[Filter, ...] = ()
 
 
-class TitledNeighbour(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class TitledNeighbour:
     """One content near the query; a greater score is nearer."""
 
     content_id: str

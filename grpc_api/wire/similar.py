@@ -32,9 +32,8 @@ def to_proto(found: Similarities) -> pb.SimilarResponse:
     answer = pb.SimilarResponse(release=found.release, request_id=found.request_id)
     for index in found.indexes:
         answer.indexes.add(embedding=index.embedding, version=index.version, weight=index.weight)
-    neighbours = answer.neighbours
-    for content_id, score, title in found.neighbours:
-        neighbours.add(content_id=content_id, score=score, title=title)
+    for one in found.neighbours:
+        answer.neighbours.add(content_id=one.content_id, score=one.score, title=one.title)
     return answer
 
 

@@ -65,13 +65,21 @@ def test_what_is_no_request_fails_alone(server: RunningServer) -> None:
 def test_requests_are_read_ahead_but_not_without_end(
     server: RunningServer, stub: scoring_pb2_grpc.ScoringServiceStub, store: TableStore
 ) -> None:
-    gate, lane = threading.Event(), server.server.lanes[Work.SCORING]
-    store.before_read = lambda: assert_opened(gate)
+    gate, entered, lane = threading.Event(), threading.Event(), server.server.lanes[Work.SCORING]
+
+    def held() -> None:
+        entered.set()
+        assert_opened(gate)
+
+    store.before_read = held
+    first = stub.Predict.future(asked("c01").request)
+    assert entered.wait(30)
     call = stub.PredictStream(iter([asked(*IDS)] * 200))
     assert until(lambda: lane.waiting >= LOOK_AHEAD)
     assert not until(lambda: lane.waiting > LOOK_AHEAD + 2, 0.3)
     gate.set()
     assert [len(answer.response.content_ids) for answer in call] == [len(IDS)] * 200
+    assert first.result().content_ids == ["c01"]
 
 
 def assert_opened(gate: threading.Event) -> None:
