@@ -88,7 +88,7 @@ def measure(candidates: int, repeats: int) -> list[Row]:
         release = load(settings, catalog, Store(settings))
         ids = [item.content.content_id for item in islice(catalog.items(), candidates)]
         for name, model in release.models.items():
-            said = {"predictor": name, "ids": ids, "user": busiest()}
+            said = {"predictor": name, "ids": ids, "user": busiest()[0]}
             whole = Parts(release).work("Model", said)
             predictor: Any = model.predictor
             if isinstance(predictor, Interest):

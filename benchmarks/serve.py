@@ -133,10 +133,8 @@ class Bench:
         found = asyncio.run(overload.overload(port, process, payload, best / 2, seconds, 10.0))
         middle, calls = 1e3 * float(np.median(found.latencies)), len(found.latencies)
         what = f"Predict {len(self.ids)}, {predictor}, p99 over p50 at half of {best:.0f} answers/s"
-        queue, took = (
-            queues.tail(queues.one_by_one(best / 2, 1 / found.thrift, QUEUED)),
-            f"{1e3 / found.thrift:.2f} ms of CPU each",
-        )
+        queue = queues.tail(queues.one_by_one(best / 2, 1 / found.thrift, QUEUED))
+        took = f"{1e3 / found.thrift:.2f} ms of CPU each"
         return [
             Row(what, 1e3 * found.p99, middle, TAIL, "ms", calls, machine(), True),
             Row(
@@ -175,10 +173,10 @@ def _timed(call: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def busiest() -> str:
-    """The user of the longest history, whose last events are all told."""
+def busiest(count: int = 1) -> list[str]:
+    """The users of the longest histories, whose last events are all told."""
     log = EventLog(load_settings().interactions_dir).scan()
-    return str(log.group_by("user_id").len().sort("len", "user_id").collect()["user_id"][-1])
+    return log.group_by("user_id").len().sort("len", "user_id").tail(count).collect()["user_id"].to_list()
 
 
 def measure(calls: int, seconds: float) -> list[Row]:
@@ -186,7 +184,7 @@ def measure(calls: int, seconds: float) -> list[Row]:
     with Catalog(load_settings().catalog) as catalog:
         every = [item.content.content_id for item in islice(catalog.items(), 20 * max(CANDIDATES))]
     ids = [every[row] for row in np.random.default_rng(0).permutation(len(every))[: max(CANDIDATES)]]
-    core, user = max(os.sched_getaffinity(0)), busiest()
+    core, [user] = max(os.sched_getaffinity(0)), busiest()
     with (
         overload.server({core}, STREAMS) as (process, port),
         child("parts", core) as parts_port,

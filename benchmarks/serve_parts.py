@@ -101,10 +101,8 @@ class Parts:
     def search(self, embedding: str, content_id: str, k: int) -> Work:
         """FAISS alone, the vector in hand."""
         index = self._release.indexes[embedding]
-        vectors = index.vectors_of([content_id])
-        vector = np.ascontiguousarray(vectors[0] if isinstance(vectors, tuple) else vectors, np.float32)[:1]
-        bare = index._index
-        return lambda: bare.search(vector, k + 1)
+        vectors, _ = index.vectors_of([content_id])
+        return partial(index._index.search, vectors, k + 1)
 
 
 def serve(port_file: Path) -> None:

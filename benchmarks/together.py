@@ -16,8 +16,8 @@ from itertools import islice
 import numpy as np
 
 from benchmarks.harness import Row, machine, measure, publish
+from benchmarks.serve import busiest
 from feature_repo.catalog import Catalog
-from feature_repo.events import EventLog
 from feature_repo.settings import load_settings
 from feature_repo.store import Store
 from grpc_api.calls import Call
@@ -29,12 +29,6 @@ from predictors.torch_fit import cpu_threads
 from protos.larder.v1 import scoring_pb2 as pb
 
 AT_MOST = 0.5  # a call of several costs at most half of one alone
-
-
-def users(count: int) -> list[str]:
-    """Those of the longest histories."""
-    log = EventLog(load_settings().interactions_dir).scan()
-    return log.group_by("user_id").len().sort("len", "user_id").tail(count).collect()["user_id"].to_list()
 
 
 def requests(predictor: str, contents: list[str], callers: list[str], candidates: int) -> list[pb.PredictRequest]:
@@ -76,7 +70,7 @@ def claims(calls: int, candidates: int, repeats: int) -> list[Row]:
         contents = [item.content.content_id for item in islice(catalog.items(), 100 * candidates)]
         several = [Call("Predict", f"r{number}") for number in range(calls)]
         for name in release.models:
-            asked = requests(name, contents, users(calls), candidates)
+            asked = requests(name, contents, busiest(calls), candidates)
             together = cpu_ms(partial(predict.answer_together, service, asked, several))
             alone = cpu_ms(partial(one_by_one, service, asked, several))
             claim = f"{name}: {calls} calls of {candidates} worked on together, over one by one"

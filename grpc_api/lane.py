@@ -55,7 +55,7 @@ class Lane:
     The event loop does what should take less than `brief_s` seconds by itself, and sees between two calls to what has
     come; the rest is for a thread. To wake a thread takes longer than to score some candidates, and a thread that wants
     the interpreter back after each operation waits for a crowded loop again and again. A call that comes in a lull (as
-    long a one as it will take) is done at once; what follows closely on another waits a turn for more to be done with.
+    long a one as it will take) is done at once; what follows closely on another waits for more to be done with.
 
     Who comes then is refused at once, or, where another caller has more calls waiting, that caller's newest is. So is
     a call that could not be worked on before its deadline. What a call will take is the mean of the last ones of its
@@ -159,10 +159,7 @@ class Lane:
 
     def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
         """Go on with what waits; the loop does this, and has seen to what else was ready."""
-        if self._queue:
-            self._let_in(loop, time.monotonic() + self._brief_s)
-        else:
-            self._begin(loop)
+        self._let_in(loop, time.monotonic() + self._brief_s)
 
     def _let_in(self, loop: asyncio.AbstractEventLoop, until: float, calm: int = 0, came: int = 0) -> None:
         """First let all in who are at the door, but go on by `until`: gRPC gives the loop one call a turn, and those it

@@ -47,7 +47,7 @@ def similar(
     ]
     with stage("search"):
         found = blended(parts, k, _without(asked), _allowed(release, query), call)
-    titles = release.facts.titles([content_id for content_id, _ in found])
+    titles = release.facts.titles(content_id for content_id, _ in found)
     searched = tuple(SearchedIndex(p.name, p.index.manifest.version, p.weight) for p in parts)
     return searched, [TitledNeighbour(*one, title) for one, title in zip(found, titles, strict=True)]
 

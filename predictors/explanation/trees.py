@@ -38,6 +38,7 @@ def explain_popularity(predictor: Popularity, columns: Columns) -> Explanation:
 def explain_interest_catboost(predictor: InterestCatBoost, columns: Columns) -> Explanation:
     """Of the chance to engage, in log-odds."""
     assembler = predictor.assembler
-    values = predictor.contributions(assembler(columns))
-    total = log_odds(predictor.score(columns).score)
+    matrix = assembler(columns)
+    values = predictor.contributions(matrix)
+    total = log_odds(predictor.score_matrix(matrix).score)
     return Explanation(METHOD, LOG_ODDS, tree_features(assembler.names), values[:, :-1], values[:, -1], total)
